@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+# cubby's only Makefile. `make help` explains the targets; folders with assets of their own add a rules.mk.
+#
+#   V=1                       show the commands
+#   CC=clang                  another compiler (objects go to build/clang)
+#   SAN=address,undefined     sanitizers (objects go to build/gcc-address-undefined)
+
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+.DELETE_ON_ERROR:
+.SUFFIXES:
+SHELL := /bin/bash
+
+ifeq ($(origin CC),default)
+CC := gcc
+endif
+comma := ,
+VERSION := 0.1.0
+PREFIX ?= /usr/local
+DESTDIR ?=
+SAN ?=
+
+# What users get is in build/; other compilers and sanitizers have a folder below it.
+ifeq ($(CC)$(SAN),gcc)
+B := build
+else
+B := build/$(notdir $(CC))$(if $(SAN),-$(subst $(comma),-,$(SAN)))
+endif
+
+ifeq ($(V),1)
+Q :=
+say = @:
+else
+Q := @
+say = @printf '  %-7s %s\n' '$(1)' '$(2)'
+endif
+
+WARN := -Wall -Wextra -Wshadow -Wconversion -Wvla -Wstrict-prototypes -Wmissing-prototypes -Werror
+CPPFLAGS_ALL := -I. -Iinclude -D_GNU_SOURCE -DCUBBY_VERSION='"$(VERSION)"' -DCUBBY_PREFIX='"$(PREFIX)"'
+CFLAGS_ALL := -std=gnu11 $(WARN) -g -fno-common -fstack-protector-strong -fvisibility=hidden -fPIE -MMD -MP
+LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now
+ifeq ($(SAN),)
+CFLAGS_ALL += -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
+VMM_STATIC := -static-pie
+else
+CFLAGS_ALL += -O1 -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=all
+LDFLAGS_ALL += -fsanitize=$(SAN)
+VMM_STATIC :=
+endif
+
+# --- Layers: each folder is one static library, and may use those to its right (tools/check-layers holds them). ---
+LAYERS := base proto virtio vmm guest-init oci runtime cli
+srcs = $(filter-out %/main.c,$(wildcard $(1)/*.c $(1)/arch/x86/*.c))
+objs = $(patsubst %.c,$(B)/obj/%.o,$(call srcs,$(1)))
+lib = $(B)/lib/$(1).a
+
+USES_base :=
+USES_proto := base
+USES_virtio := base
+USES_vmm := virtio proto base
+USES_guest-init := proto base
+USES_oci := base
+USES_runtime := oci proto base
+USES_cli := runtime oci proto base
+SYS_base :=
+SYS_proto :=
+SYS_virtio :=
+SYS_vmm := -lfdt -ljansson -lseccomp
+SYS_guest-init :=
+SYS_oci := -lext2fs -lcom_err
+SYS_runtime := -ljansson $(SYS_oci)
+SYS_cli := $(SYS_runtime)
+libs = $(foreach l,$(1) $(USES_$(1)),$(call lib,$(l))) $(SYS_$(1)) -lpthread
+
+PROGRAMS := $(B)/cubby-vmm $(B)/cubby
+
+.PHONY: help
+help: ## what the targets are
+	@echo 'cubby $(VERSION): a command in a throw-away virtual machine. Targets:'
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | sort -u | column -t -s'|'
+	@echo 'Variables: V=1, CC=clang, SAN=address,undefined|thread, PREFIX=/usr/local, DESTDIR='
+
+$(B)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(CFLAGS_$(firstword $(subst /, ,$<))) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+define layer_rule
+$(call lib,$(1)): $(call objs,$(1))
+	@mkdir -p $$(@D)
+	$$(call say,AR,$$@)
+	$$(Q)rm -f $$@ && ar rcs $$@ $$^
+endef
+$(foreach l,$(LAYERS),$(eval $(call layer_rule,$(l))))
+
+# The VMM is static: it runs in an empty root, and starts without a dynamic linker.
+$(B)/cubby-vmm: $(B)/obj/vmm/main.o $(foreach l,vmm $(USES_vmm),$(call lib,$(l)))
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) $(VMM_STATIC) $(LDFLAGS) -o $@ $< $(call libs,vmm)
+
+$(B)/cubby: $(B)/obj/cli/main.o $(foreach l,cli $(USES_cli),$(call lib,$(l)))
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $< $(call libs,cli)
+
+.PHONY: programs
+programs: $(PROGRAMS)
+
+# --- Unit tests: tests/<layer>/test_*.c, each a program of its own with the layer's library. ---
+TESTS_SRC := $(foreach l,$(LAYERS),$(wildcard tests/$(l)/test_*.c))
+TESTS := $(patsubst %.c,$(B)/%,$(TESTS_SRC))
+test_layer = $(word 2,$(subst /, ,$(1)))
+define test_rule
+$(B)/$(1): $(B)/obj/$(1).o $$(foreach l,$(2) $$(USES_$(2)),$$(call lib,$$(l)))
+	@mkdir -p $$(@D)
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC) $$(LDFLAGS_ALL) $$(LDFLAGS) -o $$@ $$< $$(call libs,$(2)) -lcmocka
+endef
+$(foreach t,$(basename $(TESTS_SRC)),$(eval $(call test_rule,$(t),$(call test_layer,$(t)))))
+
+.PHONY: tests
+tests: $(TESTS)
+
+# --- Fuzz targets: tests/fuzz/<layer>__<name>.c (clang), corpus in tests/fuzz/corpus/<layer>__<name>/. ---
+FUZZ_SRC := $(wildcard tests/fuzz/*__*.c)
+FUZZERS := $(patsubst %.c,$(B)/%,$(FUZZ_SRC))
+fuzz_layer = $(firstword $(subst __, ,$(notdir $(1))))
+define fuzz_rule
+$(B)/$(1): $(B)/obj/$(1).o $$(foreach l,$(2) $$(USES_$(2)),$$(call lib,$$(l)))
+	@mkdir -p $$(@D)
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC) $$(LDFLAGS_ALL) -fsanitize=fuzzer -o $$@ $$< $$(call libs,$(2))
+endef
+$(foreach t,$(basename $(FUZZ_SRC)),$(eval $(call fuzz_rule,$(t),$(call fuzz_layer,$(t)))))
+
+.PHONY: fuzzers
+fuzzers: $(FUZZERS)
+
+.PHONY: clean
+clean: ## remove build/ (the kernel's cache stays)
+	rm -rf build
+
+-include $(wildcard lab/rules.mk kernel-config/rules.mk guest-init/rules.mk tests/rules.mk docs/rules.mk tools/rules.mk)
+-include $(shell find $(B)/obj -name '*.d' 2>/dev/null)
