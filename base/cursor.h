@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Bounds-checked cursors for wire formats: little-endian reads and writes with one sticky failure flag, so that a
- * decoder reads all its fields and asks once at the end. A failed read yields 0 (or NULL) and does not move on.
+ * Bounds-checked cursors for wire formats: little-endian reads and writes with one sticky failure flag, so
+ * that a decoder reads all its fields and asks once at the end. A failed read yields 0 (or NULL) and does not
+ * move on.
  */
 #ifndef CUBBY_BASE_CURSOR_H
 #define CUBBY_BASE_CURSOR_H

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Log lines for the people who run cubby: to stderr, one write(2) a line, quiet by default (warnings and errors).
- * CUBBY_LOG chooses: "debug", or "vmm=debug,exec=info", or both ("warn,vsock=debug").
+ * Log lines for the people who run cubby: to stderr, one write(2) a line, quiet by default (warnings and
+ * errors). CUBBY_LOG chooses: "debug", or "vmm=debug,exec=info", or both ("warn,vsock=debug").
  *
- * The levels are the only mutable state of the process that base/ keeps: read once from the environment on first
- * use, afterwards only read; safe from any thread. errno is kept across every call.
+ * The levels are the only mutable state of the process that base/ keeps: read once from the environment on
+ * first use, afterwards only read; safe from any thread. errno is kept across every call.
  */
 #ifndef CUBBY_BASE_LOG_H
 #define CUBBY_BASE_LOG_H
@@ -29,8 +29,8 @@ enum log_topic {
     LOG_TOPICS
 };
 
-/* Overrides the environment; `spec` as in CUBBY_LOG. Returns 0, or -EINVAL for a word that is not known (the rest
- * of `spec` is applied all the same). Not for use beside running threads. */
+/* Overrides the environment; `spec` as in CUBBY_LOG. Returns 0, or -EINVAL for a word that is not known (the
+ * rest of `spec` is applied all the same). Not for use beside running threads. */
 int log_configure(const char *spec);
 
 bool log_enabled(enum log_topic topic, enum log_level level);
@@ -49,9 +49,9 @@ void log_write(enum log_topic topic, enum log_level level, const char *fmt, ...)
 #define log_debug(topic, ...) log_at(topic, LOG_DEBUG, __VA_ARGS__)
 
 /*
- * For anything that a guest or a peer can trigger at will: at most `LOG_BURST` lines per second and call site's
- * object. Zero-initialise one next to the object (device, connection table) whose faults it counts; one thread, or
- * the object's lock.
+ * For anything that a guest or a peer can trigger at will: at most `LOG_BURST` lines per second and call
+ * site's object. Zero-initialise one next to the object (device, connection table) whose faults it counts;
+ * one thread, or the object's lock.
  */
 #define LOG_BURST 5
 struct log_limit {

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * An event loop on epoll(7): descriptors with a callback, one-shot timers, and a way to be woken by other threads.
- * Level-triggered. All functions but loop_stop() and loop_wake() belong to the thread that runs the loop (or to the
- * one that sets it up before any thread runs it).
+ * An event loop on epoll(7): descriptors with a callback, one-shot timers, and a way to be woken by other
+ * threads. Level-triggered. All functions but loop_stop() belong to the thread that runs the
+ * loop (or to the one that sets it up before any thread runs it).
  *
- * Sources and timers are embedded in their owner's struct, so nothing is allocated per event. A callback may remove
- * any source or timer, its own included, and free their owner: an event that is already fetched for a removed
- * source is not delivered.
+ * Sources and timers are embedded in their owner's struct, so nothing is allocated per event. A callback may
+ * remove any source or timer, its own included, and free their owner: an event that is already fetched for a
+ * removed source is not delivered.
  */
 #ifndef CUBBY_BASE_LOOP_H
 #define CUBBY_BASE_LOOP_H
@@ -53,8 +53,8 @@ int loop_timer_arm(struct loop *l, struct loop_timer *t, uint64_t delay_ns, loop
 /* Safe on a timer that is not armed. */
 void loop_timer_disarm(struct loop_timer *t);
 
-/* Waits for at most `timeout_ms` (-1: until something happens) and delivers what is there, once. 0, or a negative
- * errno of epoll_wait (never -EINTR). */
+/* Waits for at most `timeout_ms` (-1: until something happens) and delivers what is there, once. 0, or a
+ * negative errno of epoll_wait (never -EINTR). */
 int loop_once(struct loop *l, int timeout_ms);
 /* Runs until loop_stop(). 0, or a negative errno. */
 int loop_run(struct loop *l);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * The doorbell: one byte that the guest's PID 1 writes to tell the VMM where it is. On x86 it is an I/O port, so a
- * ring costs one exit and needs no driver. The VMM stamps it into the timeline, and takes the last POWEROFF, REBOOT
- * or HALT as the reason of the end that follows; without one, a reset is the guest's crash.
+ * The doorbell: one byte that the guest's PID 1 writes to tell the VMM where it is. On x86 it is an I/O port,
+ * so a ring costs one exit and needs no driver. The VMM stamps it into the timeline, and takes the last
+ * POWEROFF, REBOOT or HALT as the reason of the end that follows; without one, a reset is the guest's crash.
  */
 #ifndef CUBBY_PROTO_DOORBELL_H
 #define CUBBY_PROTO_DOORBELL_H

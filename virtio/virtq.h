@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Split virtqueues (virtio 1.2 §2.7), device side. The only code that walks descriptor chains and the only one with
- * memory barriers against the driver.
+ * Split virtqueues (virtio 1.2 §2.7), device side. The only code that walks descriptor chains and the only
+ * one with memory barriers against the driver.
  */
 #ifndef CUBBY_VIRTIO_VIRTQ_H
 #define CUBBY_VIRTIO_VIRTQ_H
@@ -28,13 +28,13 @@ struct virtq {
     bool event_idx;
 };
 
-/* One chain, taken apart: first what the device may read, then what it may write. The pointers lie in guest memory
- * whose content the guest may change at any time. */
+/* One chain, taken apart: first what the device may read, then what it may write. The pointers lie in guest
+ * memory whose content the guest may change at any time. */
 struct virtq_chain {
     uint16_t head;
-    uint16_t nout, nin;                 /* pieces to read, pieces to write */
-    uint64_t out_len, in_len;           /* bytes in all */
-    struct iovec iov[VIRTQ_SIZE_MAX];   /* out pieces, then in pieces */
+    uint16_t nout, nin;               /* pieces to read, pieces to write */
+    uint64_t out_len, in_len;         /* bytes in all */
+    struct iovec iov[VIRTQ_SIZE_MAX]; /* out pieces, then in pieces */
 };
 
 /* Checks size, alignment and place of the three areas and makes the queue usable. 0, or -EINVAL/-EFAULT. */
@@ -50,13 +50,13 @@ void virtq_undo_pop(struct virtq *q);
 void virtq_push(struct virtq *q, uint16_t head, uint32_t written);
 /* After a batch of pushes: does the driver want an interrupt? */
 bool virtq_wants_interrupt(struct virtq *q);
-/* Asks for a kick when more comes (or asks to be left alone). Enabling returns true when work is there already, so
- * that none is missed: look again. */
+/* Asks for a kick when more comes (or asks to be left alone). Enabling returns true when work is there
+ * already, so that none is missed: look again. */
 bool virtq_enable_kicks(struct virtq *q);
 void virtq_disable_kicks(struct virtq *q);
 
-/* Copies between a chain's pieces and a flat buffer, from byte `offset` of the out (or in) part; returns bytes
- * copied, less than `len` only at the end of the chain. */
+/* Copies between a chain's pieces and a flat buffer, from byte `offset` of the out (or in) part; returns
+ * bytes copied, less than `len` only at the end of the chain. */
 uint64_t virtq_read_out(const struct virtq_chain *c, uint64_t offset, void *to, uint64_t len);
 uint64_t virtq_write_in(const struct virtq_chain *c, uint64_t offset, const void *from, uint64_t len);
 
