@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * From files to a guest that can take its first step: everything that lies in guest memory, and every
+ * register that matters, before the first KVM_RUN. This half of the machine knows nothing of KVM; it can be
+ * tested on plain memory.
+ */
+#ifndef CUBBY_VMM_ARCH_X86_BOOT_H
+#define CUBBY_VMM_ARCH_X86_BOOT_H
+
+#include "base/err.h"
+#include "base/gmem.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum boot_protocol {
+    BOOT_AUTO,  /* Linux' 64-bit protocol, unless the kernel is an ELF file that says nothing but PVH */
+    BOOT_LINUX, /* 64-bit protocol of Documentation/arch/x86/boot.rst */
+    BOOT_PVH,   /* Xen's "x86/HVM direct boot ABI": an ELF file with a PHYS32_ENTRY note */
+};
+
+/* One virtio-mmio window and the I/O APIC pin behind it. */
+struct boot_slot {
+    gpa_t gpa;    /* layout_virtio_gpa(i) */
+    uint32_t pin; /* below ioapic_pins */
+};
+
+/* What to boot. The caller owns everything; it may close the files when x86_boot_setup() has returned. */
+struct boot_source {
+    int kernel_fd;           /* open for reading, a regular file */
+    const char *kernel_path; /* for error texts */
+    int initrd_fd;           /* -1: none */
+    const char *initrd_path; /* for error texts; may be NULL without initrd */
+    const char *cmdline;     /* NUL-terminated; NULL is the empty one */
+    unsigned cpus;           /* ≥ 1; CPU i has APIC id i */
+    unsigned nslots;
+    const struct boot_slot *slots;
+    unsigned ioapic_pins; /* what the I/O APIC's version register reports */
+    enum boot_protocol protocol;
+    /* Copy the kernel and the initrd instead of mapping them: guest memory can then be made of huge pages,
+     * and the files may change afterwards. */
+    bool copy;
+};
+
+/* A segment register's visible and hidden part (SDM vol. 3A §3.4.3), fit for struct kvm_segment. */
+struct boot_segment {
+    uint16_t selector;
+    uint64_t base;
+    uint32_t limit; /* in bytes, granularity applied */
+    uint8_t type, s, dpl, present, avl, l, db, g;
+};
+
+enum boot_mode {
+    ENTRY_LONG64, /* 64-bit mode, paging on, rsi = zero page */
+    ENTRY_PVH32,  /* 32-bit protected mode, paging off, rbx = start info */
+};
+
+/*
+ * CPU 0 at its first instruction. General registers not named here are 0; DS, ES, FS, GS and SS are `data`;
+ * the IDT's limit is 0 (interrupts are off). The other CPUs wait for INIT and SIPI.
+ */
+struct boot_entry {
+    enum boot_mode mode;
+    uint64_t rip, rsi, rbx, rsp, rflags;
+    uint64_t cr0, cr3, cr4, efer;
+    uint64_t gdt_base;
+    uint16_t gdt_limit;
+    struct boot_segment code, data, task;
+    /* For logs and the timeline. */
+    gpa_t kernel_start, kernel_end;
+    gpa_t initrd_start; /* 0: none */
+    uint64_t initrd_size;
+};
+
+/*
+ * Puts kernel, initrd, command line, device tree, seed, boot parameters, GDT and page tables into *m, which
+ * layout_add_ram() has made and no vCPU runs on yet, and fills *out.
+ *
+ * 0, or: -ENOEXEC for a file that is no kernel we can boot, -EISDIR or -EINVAL for something that is no
+ * regular file, -ENOMEM when it does not fit (the text says how much memory is needed), -E2BIG for a command
+ * line that the kernel would cut, -EINVAL for a bad *src, or the errno of a failed read. The text names the
+ * file. After a failure the content of *m is undefined.
+ */
+int x86_boot_setup(struct gmem *m, const struct boot_source *src, struct boot_entry *out, struct err *e);
+
+#endif
