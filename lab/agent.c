@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * lab-agent: PID 1 of the lab, once the initrd's script has put the root file
- * system together. It runs one command and tells the host how it ended.
+ * lab-agent: PID 1 of the lab. Once boot.c has put the root file system together, it runs
+ * one command and tells the host how it ended.
  *
  * Theory of operation. The agent opens the four virtio-serial ports, says
  * LAB_READY and waits for LAB_START, which holds the command, its environment,
@@ -18,6 +18,7 @@
  * panic, which the host reports with the console's tail.
  */
 #define _GNU_SOURCE
+#include "boot.h"
 #include "wire.h"
 
 #include <fcntl.h>
@@ -25,7 +26,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/ioctl.h>
-#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/wait.h>
@@ -47,12 +47,6 @@ struct agent {
 	bool exited;
 	int status; /* as from waitpid() */
 };
-
-static _Noreturn void fatal(const char *what)
-{
-	fprintf(stderr, "lab-agent: %s: %s\n", what, strerror(errno));
-	exit(1);
-}
 
 /* --- the ports ---------------------------------------------------------- */
 
@@ -139,21 +133,6 @@ static void receive_start(struct agent *a)
 	a->envp = take_strings(&cursor, limit, a->start.envc);
 	a->shares = take_strings(&cursor, limit, a->start.sharec);
 	a->reader = (struct frame_reader){0}; /* the strings stay allocated */
-}
-
-/* Mounts the writable shares at the paths that they have on the host. With
- * cache=mmap a write() is on the host when it returns, so that results survive
- * even a machine that is killed. */
-static void mount_shares(struct agent *a)
-{
-	for (int i = 0; a->shares[i]; i++) {
-		char tag[32];
-
-		snprintf(tag, sizeof(tag), "share%d", i);
-		if (mount(tag, a->shares[i], "9p", 0,
-			  "trans=virtio,version=9p2000.L,msize=512000,cache=mmap,access=any") < 0)
-			fatal(a->shares[i]);
-	}
 }
 
 /* Gives the agent's end of one stdio descriptor, and stores the command's. */
@@ -398,6 +377,7 @@ int main(void)
 	static struct agent a = {.stdin_total = UINT64_MAX};
 	sigset_t set;
 
+	boot_machine();
 	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
@@ -411,7 +391,8 @@ int main(void)
 	a.flow[ERR].to = port_open(PORT_STDERR, O_WRONLY);
 	a.control = port_open(PORT_CONTROL, O_RDWR);
 	receive_start(&a);
-	mount_shares(&a);
+	for (int i = 0; a.shares[i]; i++)
+		boot_mount_share(i, a.shares[i]);
 	open_stdio(&a);
 	start_command(&a);
 	while (!a.exited)
