@@ -66,6 +66,9 @@ struct vdev {
     void (*notify_queue)(struct vdev *d, unsigned q); /* used-buffer interrupt, unless suppressed */
     void (*notify_config)(struct vdev *d);            /* configuration-change interrupt */
     void (*needs_reset)(struct vdev *d);              /* marks the device broken, tells the driver */
+    void (*kick_later)(struct vdev *d, unsigned q);   /* `kick` comes for `q` after the loop's other work: for
+                                                         a device that ends its turn with work left. Any
+                                                         thread, no lock needed. */
 };
 
 static inline void vdev_lock(struct vdev *d)
