@@ -134,6 +134,87 @@ $(foreach t,$(basename $(FUZZ_SRC)),$(eval $(call fuzz_rule,$(t),$(call fuzz_lay
 .PHONY: fuzzers
 fuzzers: $(FUZZERS)
 
+# --- Programs that need a working KVM: tests/kvm/test_*.c, guests without Linux, run in the lab. ---
+KVM_TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/kvm/test_*.c))
+define kvm_test_rule
+$(B)/$(1): $(B)/obj/$(1).o $$(foreach l,vmm $$(USES_vmm),$$(call lib,$$(l)))
+	@mkdir -p $$(@D)
+	$$(call say,LD,$$@)
+	$$(Q)$$(CC) $$(LDFLAGS_ALL) $$(LDFLAGS) -o $$@ $$< $$(call libs,vmm) -lcmocka
+endef
+$(foreach t,$(basename $(wildcard tests/kvm/test_*.c)),$(eval $(call kvm_test_rule,$(t))))
+
+# --- What tests/check asks for. ---
+NATIVE_TESTS := $(filter-out tests/lab/% tests/lab-run/%,$(wildcard tests/*/*.sh))
+LAB_HOST_TESTS := $(wildcard tests/lab-run/*.sh)
+LAB_TESTS := $(KVM_TESTS) $(filter-out tests/lab/lib.sh,$(wildcard tests/lab/*.sh))
+THREAD_TESTS := $(addprefix $(B)/,$(basename $(shell grep -l pthread_create $(TESTS_SRC) /dev/null)))
+print-%:
+	@echo $($*)
+
+.PHONY: all assets deps check demo bench fuzz lint fmt install
+ASSETS := build/vmlinux build/initrd.cpio build/default.ext4
+assets: $(ASSETS)
+all: ## programs, kernel, init and default image, in build/
+	@$(MAKE) programs assets
+deps: ## install what building and testing needs (apt; sudo when not root)
+	$(Q)tools/deps
+
+check: deps ## all tests; ends with "N passed, N failed, N skipped"
+	+$(Q)$(MAKE) -j$(shell nproc) programs assets tests lab $(KVM_TESTS) build/mkrootfs
+	+$(Q)tests/check $(STAGES)
+
+demo: deps ## build everything and run a command in a virtual machine of its own
+	+$(Q)$(MAKE) -j$(shell nproc) programs assets lab
+	$(Q)tools/demo
+
+bench: all lab ## measure against QEMU microvm in one lab session; writes build/bench/
+	$(Q)tests/bench/run
+
+SECONDS ?= 60
+fuzz: ## run each fuzz target for SECONDS=60; new inputs stay in build/fuzz/
+	+$(Q)$(MAKE) CC=clang SAN=address,undefined,fuzzer-no-link fuzzers
+	$(Q)for t in $$($(MAKE) -s print-FUZZERS CC=clang SAN=address,undefined,fuzzer-no-link); do n=$${t##*/}; \
+	  mkdir -p build/fuzz/$$n; echo "== $$n"; \
+	  $$t -max_total_time=$(SECONDS) -print_final_stats=1 build/fuzz/$$n tests/fuzz/corpus/$$n || exit 1; done
+
+# --- Formatting and lint; each line below is one test of `make check`. ---
+C_FILES = $(shell git ls-files '*.c' '*.h')
+SH_FILES = $(shell git ls-files | xargs grep -lE '^\#!/bin/(ba)?sh')
+MAN_FILES = $(wildcard docs/man/*.[1-8])
+TIDY_FILES = $(addprefix tidy/,$(filter-out tests/%,$(filter %.c,$(C_FILES))))
+STEP = tests/run $(if $(RESULTS),--results $(RESULTS)) --step
+lint: lint-results ## formatting, layers, clang-tidy, cppcheck, shellcheck, man pages
+.PHONY: lint-results lint-format lint-layers lint-shell lint-cppcheck lint-tidy lint-man
+lint-results: lint-format lint-layers lint-shell lint-cppcheck lint-tidy lint-man
+lint-format:
+	$(Q)$(STEP) 'clang-format finds nothing to change' -- clang-format --dry-run --Werror $(C_FILES)
+lint-layers:
+	$(Q)$(STEP) 'the layers hold' -- tools/check-layers
+lint-shell:
+	$(Q)$(STEP) 'shellcheck' -- shellcheck $(SH_FILES)
+lint-cppcheck:
+	$(Q)$(STEP) 'cppcheck' -- cppcheck -q --std=c11 --error-exitcode=1 --inline-suppr --enable=warning,portability \
+	  --suppressions-list=tools/cppcheck.suppress -I. -Iinclude -D__x86_64__ $(filter-out tests/%,$(filter %.c,$(C_FILES)))
+lint-man:
+	$(Q)$(STEP) 'man pages' -- mandoc -T lint -W warning $(MAN_FILES)
+lint-tidy:
+	+$(Q)$(STEP) 'clang-tidy' -- $(MAKE) -k --output-sync=target $(TIDY_FILES)
+tidy/%:
+	$(Q)clang-tidy --quiet $* -- $(CPPFLAGS_ALL) -std=gnu11 2>/dev/null
+fmt: ## format all C files
+	clang-format -i $(C_FILES)
+
+install: all ## programs to $(PREFIX)/bin, assets to $(PREFIX)/lib/cubby, man pages
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/cubby $(DESTDIR)$(PREFIX)/share/man/man1 \
+	  $(DESTDIR)$(PREFIX)/share/bash-completion/completions
+	install -m 755 build/cubby $(DESTDIR)$(PREFIX)/bin/
+	install -m 755 build/cubby-vmm $(DESTDIR)$(PREFIX)/lib/cubby/
+	ln -sf ../lib/cubby/cubby-vmm $(DESTDIR)$(PREFIX)/bin/cubby-vmm
+	install -m 644 $(ASSETS) $(DESTDIR)$(PREFIX)/lib/cubby/
+	install -m 644 $(MAN_FILES) $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 cli/completion/cubby.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/cubby
+
 .PHONY: clean
 clean: ## remove build/ (the kernel's cache stays)
 	rm -rf build

@@ -323,7 +323,7 @@ int ext4_image_symlink(struct ext4_image *img, uint32_t parent, const char *name
                        const struct ext4_meta *m, struct err *e)
 {
     ext2_filsys fs = img->fs;
-    ext2_ino_t fresh, other;
+    ext2_ino_t fresh = 0, other;
     errcode_t rc = EXT2_ET_FILE_EXISTS;
     if (ext2fs_lookup(fs, parent, name, (int)strlen(name), NULL, &other) != 0) {
         rc = ext2fs_new_inode(fs, parent, S_IFLNK | 0777, NULL, &fresh);

@@ -368,7 +368,7 @@ int rootfs_image_from_dir(const char *dir, const char *image_path, const struct 
                           struct err *e)
 {
     static const struct rootfs_options defaults;
-    struct err own;
+    struct err own = {0};
     CLEANUP(mem_freep) char *copy = malloc(COPY_CHUNK);
     if (!copy)
         return err_set(e, -ENOMEM, "cannot allocate a copy buffer");
