@@ -1,0 +1,32 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# What lab/run says to bad input; no machine is started here.
+. "$(dirname -- "$0")/tap.sh"
+
+refused() { # NAME PATTERN ARGUMENT...: one line on stderr that matches, exit code 125
+	local name=$1 pattern=$2
+	shift 2
+	timeout 20 lab/run "$@" >"$tmp/out" 2>"$tmp/err" </dev/null
+	is "$name" "$? $(wc -l <"$tmp/err") $(grep -c -e "$pattern" "$tmp/err")" "125 1 1"
+}
+
+refused "no command" "no command" --nested --
+refused "an unknown option" "unknown option '--frob'" --frob -- true
+refused "an option without its value" "needs a value" --mem
+refused "memory that is not a number" "'lots' is not a number" --mem lots -- true
+refused "no CPU" "'0' is not a number from 1" --cpus 0 -- true
+refused "a leading zero is decimal, too small" "'08' is not" --mem 08 -- true
+refused "a share that is not a folder" "not a directory" --share /etc/passwd -- true
+refused "a share that is not there" "not a directory" --share /no/such -- true
+CUBBY_LAB_QEMU=/no/qemu refused "QEMU missing: names the package" \
+	"apt-get install qemu-system-x86" --nested -- true
+CUBBY_LAB_MODE=maybe refused "an unknown mode" "neither native nor nested" -- true
+XDG_CACHE_HOME=/proc/none refused "a cache that cannot be made" "cannot make the cache" --nested -- true
+
+ok "help" sh -c 'lab/run --help | grep -q "^Usage: lab/run"'
+is "native runs here" "$(CUBBY_LAB_MODE=native lab/run -- sh -c 'echo $PPID')" $BASHPID
+is "inside the lab, here too" "$(CUBBY_LAB=1 lab/run -- echo direct)" direct
+lab/run --native --timeout 1 -- sleep 30
+is "native keeps --timeout" $? 124
+
+done_testing
