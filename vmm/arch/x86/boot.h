@@ -10,6 +10,7 @@
 #include "base/err.h"
 #include "base/gmem.h"
 
+#include <asm/kvm.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -42,30 +43,17 @@ struct boot_source {
     bool copy;
 };
 
-/* A segment register's visible and hidden part (SDM vol. 3A §3.4.3), fit for struct kvm_segment. */
-struct boot_segment {
-    uint16_t selector;
-    uint64_t base;
-    uint32_t limit; /* in bytes, granularity applied */
-    uint8_t type, s, dpl, present, avl, l, db, g;
-};
-
 enum boot_mode {
     ENTRY_LONG64, /* 64-bit mode, paging on, rsi = zero page */
     ENTRY_PVH32,  /* 32-bit protected mode, paging off, rbx = start info */
 };
 
-/*
- * CPU 0 at its first instruction. General registers not named here are 0; DS, ES, FS, GS and SS are `data`;
- * the IDT's limit is 0 (interrupts are off). The other CPUs wait for INIT and SIPI.
- */
+/* CPU 0 at its first instruction. The other CPUs wait for INIT and SIPI. */
 struct boot_entry {
     enum boot_mode mode;
-    uint64_t rip, rsi, rbx, rsp, rflags;
-    uint64_t cr0, cr3, cr4, efer;
-    uint64_t gdt_base;
-    uint16_t gdt_limit;
-    struct boot_segment code, data, task;
+    uint64_t rip, rsi, rbx, rsp; /* all other general registers are 0 */
+    gpa_t cr3;                   /* identity map of the first 4 GiB, present in both modes */
+    gpa_t gdt_base;              /* as regs_fill_gdt() makes it, for the mode's code segment */
     /* For logs and the timeline. */
     gpa_t kernel_start, kernel_end;
     gpa_t initrd_start; /* 0: none */
@@ -74,7 +62,7 @@ struct boot_entry {
 
 /*
  * Puts kernel, initrd, command line, device tree, seed, boot parameters, GDT and page tables into *m, which
- * layout_add_ram() has made and no vCPU runs on yet, and fills *out.
+ * layout_add_ram() has made (so that it holds zeros) and no vCPU runs on yet, and fills *out.
  *
  * 0, or: -ENOEXEC for a file that is no kernel we can boot, -EISDIR or -EINVAL for something that is no
  * regular file, -ENOMEM when it does not fit (the text says how much memory is needed), -E2BIG for a command
@@ -82,5 +70,9 @@ struct boot_entry {
  * file. After a failure the content of *m is undefined.
  */
 int x86_boot_setup(struct gmem *m, const struct boot_source *src, struct boot_entry *out, struct err *e);
+
+/* The entry as KVM takes it: fills *regs, and those parts of *sregs that regs_long_mode() or
+ * regs_protected_mode() fill; the rest of *sregs (APIC base…) stays as KVM_GET_SREGS gave it. */
+void boot_entry_registers(const struct boot_entry *b, struct kvm_regs *regs, struct kvm_sregs *sregs);
 
 #endif

@@ -6,6 +6,7 @@
  *      0x0000_1000  GDT                                    one page
  *      0x0000_2000  PVH start info, modules, memory map    one page
  *      0x0000_7000  zero page (struct boot_params)         one page
+ *      0x0000_8000  stack: for guests that use one at once (Linux does not)
  *      0x0000_9000  page tables: PML4, PDPT, four PDs      six pages
  *      0x0002_0000  command line                           64 KiB
  *      0x0003_0000  setup_data chain: seed, device tree    192 KiB
@@ -40,6 +41,7 @@
 #define LAYOUT_GDT             UINT64_C(0x1000)
 #define LAYOUT_PVH_INFO        UINT64_C(0x2000)
 #define LAYOUT_ZERO_PAGE       UINT64_C(0x7000)
+#define LAYOUT_STACK_TOP       UINT64_C(0x9000)
 #define LAYOUT_PAGE_TABLES     UINT64_C(0x9000)
 #define LAYOUT_CMDLINE         UINT64_C(0x20000)
 #define LAYOUT_CMDLINE_MAX     UINT64_C(0x10000) /* bytes, the NUL among them */
@@ -78,6 +80,9 @@ int layout_add_ram(struct gmem *m, uint64_t memory_mib, struct err *e);
 
 /* End of RAM below the hole: where an initrd ends. 0 when *m has no region at 0. */
 gpa_t layout_low_ram_end(const struct gmem *m);
+
+/* The memory in MiB that a machine needs so that RAM reaches up to `end` (below the hole or above it). */
+uint64_t layout_mib_for(gpa_t end);
 
 #define LAYOUT_E820_MAX (GMEM_REGIONS_MAX + 1)
 
