@@ -5,7 +5,7 @@
 
 in_background() { # ARGUMENT...: starts lab/run; sets pid and qemu, waits for "up" on its stdout
 	mkfifo "$tmp/fifo"
-	lab/run --nested "$@" >"$tmp/fifo" 2>"$tmp/err" </dev/null &
+	lab/run --nested --cpus 1 "$@" >"$tmp/fifo" 2>"$tmp/err" </dev/null &
 	pid=$!
 	exec 9<"$tmp/fifo"
 	read -r -t 60 up <&9
@@ -13,12 +13,12 @@ in_background() { # ARGUMENT...: starts lab/run; sets pid and qemu, waits for "u
 	rm "$tmp/fifo"
 }
 
-lab --timeout 2 -- sh -c 'echo before; echo lost in thought >/dev/kmsg; sleep 100' </dev/null
+lab --cpus 1 --timeout 2 -- sh -c 'echo before; echo lost in thought >/dev/kmsg; sleep 100' </dev/null
 is "a hang ends at --timeout" "$rc $out" "124 before"
 ok "says so" grep -q '^lab: sh: no end after 2 s$' "$tmp/err"
 ok "and shows the console" grep -q "^lab: the machine's console" "$tmp/err"
 
-lab -- sh -c 'echo c >/proc/sysrq-trigger' </dev/null
+lab --cpus 1 -- sh -c 'echo c >/proc/sysrq-trigger' </dev/null
 is "a panic is 125" $rc 125
 ok "says so" grep -q '^lab: .*kernel panicked' "$tmp/err"
 ok "and shows it" grep -q 'lab: | .*sysrq' "$tmp/err"
@@ -39,8 +39,7 @@ is "a second one ends a command that does not listen" $? 143
 ok "QEMU is gone" gone "$qemu"
 
 in_background -- sh -c 'echo up; sleep 100'
-kill -KILL $pid
-wait $pid 2>/dev/null
+{ kill -KILL $pid && wait $pid; } 2>/dev/null # bash would say "Killed"
 ok "kill -9 takes QEMU along" gone "$qemu"
 
 in_background -- sh -c 'echo up; sleep 100'

@@ -8,16 +8,15 @@ mkdir "$tmp/share" "$tmp/share,2"
 echo lower >"$tmp/file"
 export LAB_TEST=$'two\nlines '
 cat >"$tmp/inside" <<'END'
-tmp=$1
+tmp=$1 second=$2 count=$#
 check() { if eval "$2"; then echo "ok $1"; else echo "NOT $1"; fi; }
 check 'a KVM guest runs' '"$tmp/kvm_guest" 100 >/dev/null'
 check 'two KVM guests at once' '"$tmp/kvm_guest" 500 >/dev/null & "$tmp/kvm_guest" 500 >/dev/null && wait $!'
-check 'arguments' '[ "$2" = "a  b
-c" ] && [ $# = 2 ]'
+check 'arguments' '[ "$second" = "a  b
+c" ] && [ $count = 2 ]'
 check 'environment' '[ "$LAB_TEST" = "two
 lines " ] && [ "$CUBBY_LAB" = 1 ]'
 check 'root' '[ "$(id -u)" = 0 ]'
-check 'PID 1 is ours' 'grep -q lab-agent\\\|init /proc/1/comm'
 check 'files of the host' '[ "$(cat "$tmp/file")" = lower ]'
 check 'they can be written' 'echo upper >"$tmp/file" && [ "$(cat "$tmp/file")" = upper ]'
 check 'proc, sys, dev, pts, shm, run' '
@@ -27,9 +26,10 @@ check 'proc, sys, dev, pts, shm, run' '
 check 'cgroup v2 with memory, pids, cpu' '
 	mkdir /sys/fs/cgroup/t && [ -e /sys/fs/cgroup/t/memory.max ] && [ -e /sys/fs/cgroup/t/pids.max ] &&
 	[ -e /sys/fs/cgroup/t/cpu.max ] && [ -e /sys/fs/cgroup/t/cgroup.kill ]'
-check 'loopback' 'grep -q 0100007F:/proc /proc/net/tcp || grep -q "lo:" /proc/net/dev && grep -q 127.0.0.1 /proc/net/fib_trie'
+check 'loopback' 'grep -q "127.0.0.1" /proc/net/fib_trie'
 check 'tun' '(: <>/dev/net/tun)'
 check 'vhost-vsock' '(: <>/dev/vhost-vsock)'
+check 'modprobe' 'modprobe loop && [ -b /dev/loop0 ]'
 check 'unix sockets, temporary files' 'mktemp >/dev/null && [ -d "$XDG_RUNTIME_DIR" ]'
 check 'THP' 'grep -q "\[always\]" /sys/kernel/mm/transparent_hugepage/enabled'
 check 'lab/run inside runs directly' '[ "$(lab/run -- echo nested)" = nested ]'

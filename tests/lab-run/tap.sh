@@ -1,11 +1,11 @@
+# shellcheck shell=bash disable=SC2034 # rc, out, err: for the tests
 # SPDX-License-Identifier: Apache-2.0
-
 #
-# shellcheck disable=SC2034 # rc, out, err: for the tests
 # TAP for the tests of the lab; sourced by each. Runs from the top folder.
 set -u
 cd "$(dirname -- "${BASH_SOURCE[0]}")/../.." || exit 1
 unset CUBBY_LAB CUBBY_LAB_MODE
+lab/run --prepare || exit 1 # not within a test: may fetch a kernel
 tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 tap_n=0 tap_failed=0

@@ -9,7 +9,7 @@ exec 8<>"$tmp/keys" # never ends, so that script(1) types nothing of its own
 cat >"$tmp/session" <<'END'
 stty rows 33 cols 99
 before=$(stty -g)
-lab/run --nested -- sh -c 'tty; stty size; read -r line; echo "read $line"; sleep 100'
+lab/run --nested --cpus 1 -- sh -c 'tty; stty size; read -r line; echo "read $line"; sleep 100'
 echo "code $?"
 [ "$before" = "$(stty -g)" ] && echo restored
 END
