@@ -35,4 +35,7 @@ unsigned vmmio_queues(const struct vmmio *m);
 void vmmio_read(struct vmmio *m, uint32_t offset, void *data, uint32_t len);
 void vmmio_write(struct vmmio *m, uint32_t offset, const void *data, uint32_t len);
 
+/* The specification's name of the register at `offset`, for logs; never NULL. */
+const char *vmmio_reg_name(uint32_t offset);
+
 #endif

@@ -62,6 +62,7 @@ struct vdev {
     struct log_limit faults; /* for lines that the guest can provoke */
 
     /* The transport's half. */
+    void *transport;
     pthread_mutex_t lock;
     void (*notify_queue)(struct vdev *d, unsigned q); /* used-buffer interrupt, unless suppressed */
     void (*notify_config)(struct vdev *d);            /* configuration-change interrupt */
