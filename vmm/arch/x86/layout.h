@@ -37,6 +37,16 @@
 #define LAYOUT_PAGE UINT64_C(0x1000)
 #define LAYOUT_MIB  UINT64_C(0x100000)
 
+static inline uint64_t layout_page_up(uint64_t bytes)
+{
+    return (bytes + LAYOUT_PAGE - 1) & ~(LAYOUT_PAGE - 1);
+}
+
+static inline uint64_t layout_page_down(uint64_t bytes)
+{
+    return bytes & ~(LAYOUT_PAGE - 1);
+}
+
 /* What we write below 1 MiB. */
 #define LAYOUT_GDT             UINT64_C(0x1000)
 #define LAYOUT_PVH_INFO        UINT64_C(0x2000)
