@@ -2,7 +2,7 @@
 /*
  * Theory of operation: chained buckets, as many as connections are allowed, so chains are short. The guest
  * chooses the ports and could choose ones that all fall into one bucket if it knew the hash function: so the
- * function is drawn at random from a universal family (multiply, add, keep the high bits), for each table
+ * function is drawn at random (multiply, add, mix, keep the high bits), for each table
  * anew.
  */
 #include "virtio/vsock_table.h"
@@ -24,6 +24,7 @@ int vsock_table_init(struct vsock_table *t, uint32_t capacity)
         return got < 0 ? -errno : -EIO;
     t->seed[0] |= 1;
     t->seed[1] |= 1;
+    t->seed[3] |= 1;
     t->bucket = calloc(UINT32_C(1) << t->bits, sizeof(struct vsock_node *));
     return t->bucket ? 0 : -ENOMEM;
 }
@@ -37,6 +38,9 @@ void vsock_table_fini(struct vsock_table *t)
 static struct vsock_node **bucket_of(const struct vsock_table *t, uint32_t guest_port, uint32_t host_port)
 {
     uint64_t h = t->seed[0] * guest_port + t->seed[1] * host_port + t->seed[2];
+    /* Ports in regular steps would land in regular steps: fold the high half in and mix once more. */
+    h ^= h >> 32;
+    h *= t->seed[3];
     return &t->bucket[h >> (64 - t->bits)];
 }
 

@@ -17,7 +17,7 @@ struct vsock_node {
 struct vsock_table {
     struct vsock_node **bucket;
     unsigned bits;    /* 2^bits buckets */
-    uint64_t seed[3]; /* random, odd where they multiply */
+    uint64_t seed[4]; /* random, odd where they multiply */
     uint32_t len;
 };
 
