@@ -29,13 +29,18 @@ const struct kvm_need kvm_needs[] = {
     {0, 0, NULL, NULL},
 };
 
-int kvm_ioctl(int fd, unsigned long request, const void *arg)
+int kvm_ioctl_n(int fd, unsigned long request, unsigned long arg)
 {
     int r;
     do {
         r = ioctl(fd, request, arg);
     } while (r < 0 && errno == EINTR);
     return r < 0 ? -errno : r;
+}
+
+int kvm_ioctl(int fd, unsigned long request, void *arg)
+{
+    return kvm_ioctl_n(fd, request, (unsigned long)(uintptr_t)arg);
 }
 
 /* The text for a /dev/kvm that does not open: what to try depends on why. */
@@ -86,9 +91,9 @@ int kvm_open(struct kvm *k, const char *device, struct err *e)
                        size, sizeof(struct kvm_run));
     k->run_size = (size_t)size;
 
-    int max = kvm_ioctl(fd, KVM_CHECK_EXTENSION, (const void *)(uintptr_t)KVM_CAP_MAX_VCPUS);
+    int max = kvm_ioctl_n(fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
     if (max <= 0) /* api.rst 4.4: then KVM_CAP_NR_VCPUS is the maximum, and 4 if that is missing too */
-        max = kvm_ioctl(fd, KVM_CHECK_EXTENSION, (const void *)(uintptr_t)KVM_CAP_NR_VCPUS);
+        max = kvm_ioctl_n(fd, KVM_CHECK_EXTENSION, KVM_CAP_NR_VCPUS);
     k->max_vcpus = max > 0 ? (unsigned)max : 4;
     k->fd = STEAL_FD(fd);
     return 0;
@@ -102,7 +107,7 @@ void kvm_close(struct kvm *k)
 
 int kvm_cap(const struct kvm *k, int cap)
 {
-    int value = kvm_ioctl(k->fd, KVM_CHECK_EXTENSION, (const void *)(uintptr_t)cap);
+    int value = kvm_ioctl_n(k->fd, KVM_CHECK_EXTENSION, (unsigned long)cap);
     return value < 0 ? 0 : value;
 }
 
@@ -136,7 +141,7 @@ int kvm_create_vm(const struct kvm *k, struct err *e)
 
 int kvm_create_vcpu(const struct kvm *k, int vm_fd, unsigned index, struct kvm_run **run, struct err *e)
 {
-    int r = kvm_ioctl(vm_fd, KVM_CREATE_VCPU, (const void *)(uintptr_t)index);
+    int r = kvm_ioctl_n(vm_fd, KVM_CREATE_VCPU, index);
     if (r < 0)
         return err_set(e, r, "cannot create vCPU %u (KVM_CREATE_VCPU): %s", index, strerror(-r));
     CLEANUP(fd_closep) int fd = r;

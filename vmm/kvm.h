@@ -64,7 +64,9 @@ int kvm_irqfd(int vm_fd, int fd, uint32_t gsi, bool attach);
 /* (De)attaches an eventfd to 4-byte writes of `value` at `gpa`. */
 int kvm_ioeventfd(int vm_fd, int fd, gpa_t gpa, uint32_t value, bool attach);
 
-/* ioctl(2) that tries again after EINTR: the result, or a negative errno. */
-int kvm_ioctl(int fd, unsigned long request, const void *arg);
+/* ioctl(2) that tries again after EINTR: the result, or a negative errno. `arg` is what the request says: a
+ * struct to read, to fill, or both; NULL for none. kvm_ioctl_n() is for requests that take a number. */
+int kvm_ioctl(int fd, unsigned long request, void *arg);
+int kvm_ioctl_n(int fd, unsigned long request, unsigned long arg);
 
 #endif
