@@ -1,11 +1,13 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# deadline: 300
 # Every way for a lab to end: each has its name and leaves nothing behind.
-. "$(dirname -- "$0")/tap.sh"
+# shellcheck source=tests/lab-run/tap.bash disable=SC1091
+. "$(dirname -- "$0")/tap.bash"
 
 in_background() { # ARGUMENT...: starts lab/run; sets pid and qemu, waits for "up" on its stdout
 	mkfifo "$tmp/fifo"
-	lab/run --nested --cpus 1 "$@" >"$tmp/fifo" 2>"$tmp/err" </dev/null &
+	lab/run --nested "$@" >"$tmp/fifo" 2>"$tmp/err" </dev/null &
 	pid=$!
 	exec 9<"$tmp/fifo"
 	read -r -t 60 up <&9
@@ -13,12 +15,12 @@ in_background() { # ARGUMENT...: starts lab/run; sets pid and qemu, waits for "u
 	rm "$tmp/fifo"
 }
 
-lab --cpus 1 --timeout 2 -- sh -c 'echo before; echo lost in thought >/dev/kmsg; sleep 100' </dev/null
+lab --timeout 2 -- sh -c 'echo before; echo lost in thought >/dev/kmsg; sleep 100' </dev/null
 is "a hang ends at --timeout" "$rc $out" "124 before"
 ok "says so" grep -q '^lab: sh: no end after 2 s$' "$tmp/err"
 ok "and shows the console" grep -q "^lab: the machine's console" "$tmp/err"
 
-lab --cpus 1 -- sh -c 'echo c >/proc/sysrq-trigger' </dev/null
+lab -- sh -c 'echo c >/proc/sysrq-trigger' </dev/null
 is "a panic is 125" $rc 125
 ok "says so" grep -q '^lab: .*kernel panicked' "$tmp/err"
 ok "and shows it" grep -q 'lab: | .*sysrq' "$tmp/err"

@@ -1,7 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# deadline: 300
 # What a command finds in the lab: KVM, devices, mounts, its folder, its files.
-. "$(dirname -- "$0")/tap.sh"
+# shellcheck source=tests/lab-run/tap.bash disable=SC1091
+. "$(dirname -- "$0")/tap.bash"
 
 ${CC:-cc} -O1 -o "$tmp/kvm_guest" tests/lab-run/kvm_guest.c || exit 1
 mkdir "$tmp/share" "$tmp/share,2"
@@ -11,7 +13,7 @@ cat >"$tmp/inside" <<'END'
 tmp=$1 second=$2 count=$#
 check() { if eval "$2"; then echo "ok $1"; else echo "NOT $1"; fi; }
 check 'a KVM guest runs' '"$tmp/kvm_guest" 100 >/dev/null'
-check 'two KVM guests at once' '"$tmp/kvm_guest" 500 >/dev/null & "$tmp/kvm_guest" 500 >/dev/null && wait $!'
+check 'two KVM guests at once' '"$tmp/kvm_guest" 2000 >/dev/null & "$tmp/kvm_guest" 2000 >/dev/null && wait $!'
 check 'arguments' '[ "$second" = "a  b
 c" ] && [ $count = 2 ]'
 check 'environment' '[ "$LAB_TEST" = "two
@@ -38,7 +40,7 @@ check 'no warnings from the kernel' '! dmesg | grep -E "WARNING:|BUG:|Oops"'
 echo cwd "$PWD"
 nproc
 END
-lab --share "$tmp/share" --share "$tmp/share,2" -- sh "$tmp/inside" "$tmp" $'a  b\nc' </dev/null
+lab --cpus 2 --share "$tmp/share" --share "$tmp/share,2" -- sh "$tmp/inside" "$tmp" $'a  b\nc' </dev/null
 is "exit code" $rc 0
 while read -r verdict name; do
 	case $verdict in
@@ -52,6 +54,7 @@ is "a share keeps results" "$(cat "$tmp/share/result" "$tmp/share,2/result")" $'
 is "all else is discarded" "$(cat "$tmp/file")" lower
 is "nothing on stderr" "$err" ""
 
+# shellcheck disable=SC2016 # the lab's shell expands it
 lab --icount --mem 1024 -- sh -c 'nproc; exec "$0"' "$tmp/kvm_guest" </dev/null
 is "--icount: KVM works too, on one CPU" "$rc $out" $'0 1\n2+3=5, said the guest'
 

@@ -1,15 +1,17 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# deadline: 300
 # The lab at a terminal: it has one too, of the same size, and the caller's is
 # put back as it was.
-. "$(dirname -- "$0")/tap.sh"
+# shellcheck source=tests/lab-run/tap.bash disable=SC1091
+. "$(dirname -- "$0")/tap.bash"
 
 mkfifo "$tmp/keys"
 exec 8<>"$tmp/keys" # never ends, so that script(1) types nothing of its own
 cat >"$tmp/session" <<'END'
 stty rows 33 cols 99
 before=$(stty -g)
-lab/run --nested --cpus 1 -- sh -c 'tty; stty size; read -r line; echo "read $line"; sleep 100'
+lab/run --nested -- sh -c 'tty; stty size; read -r line; echo "read $line"; sleep 100'
 echo "code $?"
 [ "$before" = "$(stty -g)" ] && echo restored
 END

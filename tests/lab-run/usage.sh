@@ -1,7 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
+# deadline: 300
 # What lab/run says to bad input; no machine is started here.
-. "$(dirname -- "$0")/tap.sh"
+# shellcheck source=tests/lab-run/tap.bash disable=SC1091
+. "$(dirname -- "$0")/tap.bash"
 
 refused() { # NAME PATTERN ARGUMENT...: one line on stderr that matches, exit code 125
 	local name=$1 pattern=$2
@@ -24,6 +26,7 @@ CUBBY_LAB_MODE=maybe refused "an unknown mode" "neither native nor nested" -- tr
 XDG_CACHE_HOME=/proc/none refused "a cache that cannot be made" "cannot make the cache" --nested -- true
 
 ok "help" sh -c 'lab/run --help | grep -q "^Usage: lab/run"'
+# shellcheck disable=SC2016 # the other shell expands it
 is "native runs here" "$(CUBBY_LAB_MODE=native lab/run -- sh -c 'echo $PPID')" $BASHPID
 is "inside the lab, here too" "$(CUBBY_LAB=1 lab/run -- echo direct)" direct
 lab/run --native --timeout 1 -- sleep 30
