@@ -32,4 +32,18 @@ is "inside the lab, here too" "$(CUBBY_LAB=1 lab/run -- echo direct)" direct
 lab/run --native --timeout 1 -- sleep 30
 is "native keeps --timeout" $? 124
 
+# The decision, with another's word for the probe guest's.
+if [ -w /dev/kvm ]; then
+	mkdir -p "$tmp/tree/build" "$tmp/run"
+	cp -r lab "$tmp/tree/lab"
+	printf '#!/bin/sh\necho probed >>%s; exit 0\n' "$tmp/probed" >"$tmp/tree/build/cubby-vmm"
+	chmod +x "$tmp/tree/build/cubby-vmm"
+	for _ in 1 2; do
+		is "a KVM that works is used" "$(XDG_RUNTIME_DIR=$tmp/run "$tmp/tree/lab/run" -- echo here)" here
+	done
+	is "and is probed once" "$(cat "$tmp/probed")" probed
+else
+	echo "# /dev/kvm cannot be opened: the decision is not tested"
+fi
+
 done_testing
