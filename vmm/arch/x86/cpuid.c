@@ -10,6 +10,7 @@
 #include "base/own.h"
 
 #include <asm/kvm_para.h>
+#include <cpuid.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,36 +102,49 @@ static void set_topology(struct kvm_cpuid2 *c, uint32_t leaf, unsigned cpus)
     core->ecx = 1 | LEVEL_CORE << 8;
 }
 
-/*
- * Where the host reports the protection keys' state but KVM does not lay it out in leaf 0xD (seen with nested
- * SVM), Linux finds that the sizes of the components do not add up and prints a long warning. The feature is
- * dropped there, feature bits and state together; elsewhere it stays.
- */
-static void mend_xstate(struct kvm_cpuid2 *c)
+/* Takes a state component out of leaf 0xD, and its bytes from the size of all. */
+static void drop_xstate(struct kvm_cpuid2 *c, uint32_t component)
 {
-    struct kvm_cpuid_entry2 *main_leaf = cpuid_find(c, 0xd, 0);
-    struct kvm_cpuid_entry2 *leaf7 = cpuid_find(c, 7, 0);
-    if (!main_leaf || !leaf7)
+    struct kvm_cpuid_entry2 *all = cpuid_find(c, 0xd, 0), *part = cpuid_find(c, 0xd, component);
+    if (!all)
         return;
-    struct kvm_cpuid_entry2 *pkru = cpuid_find(c, 0xd, XSTATE_PKRU);
-    bool listed = main_leaf->eax & (1u << XSTATE_PKRU);
-    bool sound =
-        pkru && pkru->eax >= 4 && pkru->ebx >= XSAVE_LEGACY && pkru->ebx + pkru->eax <= main_leaf->ecx;
-    bool feature = leaf7->ecx & L7_ECX_PKU;
-    if (listed == feature && (!listed || sound))
-        return;
-    leaf7->ecx &= ~(L7_ECX_PKU | L7_ECX_OSPKE);
-    main_leaf->eax &= ~(1u << XSTATE_PKRU);
-    if (pkru)
-        pkru->eax = pkru->ebx = pkru->ecx = pkru->edx = 0;
-    /* The size of all components: up to the end of the last one that is left. */
-    uint32_t size = XSAVE_LEGACY;
+    all->eax &= ~(1u << component);
+    if (part)
+        part->eax = part->ebx = part->ecx = part->edx = 0;
+    all->ecx = XSAVE_LEGACY;
     for (uint32_t i = 2; i < 32; i++) {
-        struct kvm_cpuid_entry2 *part = cpuid_find(c, 0xd, i);
-        if (part && main_leaf->eax & (1u << i) && part->ebx + part->eax > size)
-            size = part->ebx + part->eax;
+        part = cpuid_find(c, 0xd, i);
+        if (part && all->eax & (1u << i) && part->ebx + part->eax > all->ecx)
+            all->ecx = part->ebx + part->eax;
     }
-    main_leaf->ecx = size;
+}
+
+/*
+ * Leaf 0xD says how much room the enabled states take, and changes when the guest enables some (XSETBV); KVM
+ * keeps it up to date because it intercepts that instruction. A hypervisor below us may not pass the
+ * interception on: QEMU's TCG does not, and the leaf then answers for the value before, which makes Linux
+ * print a long warning. We therefore start guests with all states enabled (cpuid_xcr0()), so that the answer
+ * is right from the beginning; and when nested we leave out the protection keys, which Linux enables or not
+ * depending on its configuration.
+ */
+static void leave_out_protection_keys(struct kvm_cpuid2 *c)
+{
+    struct kvm_cpuid_entry2 *leaf7 = cpuid_find(c, 7, 0);
+    if (leaf7)
+        leaf7->ecx &= ~(L7_ECX_PKU | L7_ECX_OSPKE);
+    drop_xstate(c, XSTATE_PKRU);
+}
+
+uint64_t cpuid_xcr0(struct kvm_cpuid2 *c)
+{
+    struct kvm_cpuid_entry2 *all = cpuid_find(c, 0xd, 0);
+    return all ? all->eax | (uint64_t)all->edx << 32 : 0;
+}
+
+bool cpuid_host_is_nested(void)
+{
+    unsigned eax, ebx, ecx, edx;
+    return __get_cpuid(1, &eax, &ebx, &ecx, &edx) && ecx & L1_ECX_HYPERVISOR;
 }
 
 /* KVM's own leaves, and the frequencies behind them. */
@@ -179,17 +193,18 @@ static void prepare_leaf(struct kvm_cpuid_entry2 *l, unsigned cpus)
     }
 }
 
-void cpuid_prepare(struct kvm_cpuid2 *c, unsigned cpus, uint32_t tsc_khz)
+void cpuid_prepare(struct kvm_cpuid2 *c, const struct cpuid_machine *m)
 {
     for (uint32_t i = 0; i < c->nent; i++)
-        prepare_leaf(&c->entries[i], cpus);
+        prepare_leaf(&c->entries[i], m->cpus);
     struct kvm_cpuid_entry2 *first = cpuid_find(c, 0, 0);
     if (first && first->eax >= 0xb)
-        set_topology(c, 0xb, cpus);
+        set_topology(c, 0xb, m->cpus);
     if (first && first->eax >= 0x1f)
-        set_topology(c, 0x1f, cpus);
-    mend_xstate(c);
-    set_hypervisor(c, tsc_khz);
+        set_topology(c, 0x1f, m->cpus);
+    if (m->nested)
+        leave_out_protection_keys(c);
+    set_hypervisor(c, m->tsc_khz);
 }
 
 void cpuid_set_apic_id(struct kvm_cpuid2 *c, uint32_t id)

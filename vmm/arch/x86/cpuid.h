@@ -9,6 +9,8 @@
 #include "vmm/kvm.h"
 
 #include <linux/kvm.h>
+#include <stdbool.h>
+#include <stdint.h>
 
 /* Room for leaves that cpuid_prepare() adds: 0xB and 0x1F (two subleaves each), 0x40000010. */
 #define CPUID_SPARE 5
@@ -19,11 +21,21 @@
  */
 int cpuid_supported(const struct kvm *k, struct kvm_cpuid2 **out, struct err *e);
 
-/*
- * Makes what KVM supports describe a machine of `cpus` processors, one core each in one package, on a
- * hypervisor whose TSC runs at `tsc_khz` (0: not known). Pure; `c` comes from cpuid_supported().
- */
-void cpuid_prepare(struct kvm_cpuid2 *c, unsigned cpus, uint32_t tsc_khz);
+/* The machine that CPUID is to describe. */
+struct cpuid_machine {
+    unsigned cpus;    /* one core each, in one package */
+    uint32_t tsc_khz; /* 0: not known */
+    bool nested;      /* the host runs under a hypervisor itself */
+};
+
+/* Makes what KVM supports describe `m`. Pure; `c` comes from cpuid_supported(). */
+void cpuid_prepare(struct kvm_cpuid2 *c, const struct cpuid_machine *m);
+
+/* The processor states (bits of XCR0) that a prepared *c offers; 0 without XSAVE. */
+uint64_t cpuid_xcr0(struct kvm_cpuid2 *c);
+
+/* True when this host's own CPUID has the hypervisor bit. */
+bool cpuid_host_is_nested(void);
 
 /* Puts the APIC id `id` of one vCPU into every leaf that carries it, in a prepared *c. */
 void cpuid_set_apic_id(struct kvm_cpuid2 *c, uint32_t id);

@@ -208,7 +208,12 @@ int machine_vcpu_init(struct machine *m, const struct vcpu *v, struct err *e)
 {
     if (v->index == 0) {
         int khz = kvm_ioctl(v->fd, KVM_GET_TSC_KHZ, NULL); /* negative where KVM does not say */
-        cpuid_prepare(m->cpuid, m->vm->config->cpus, khz > 0 ? (uint32_t)khz : 0);
+        struct cpuid_machine machine = {
+            .cpus = m->vm->config->cpus,
+            .tsc_khz = khz > 0 ? (uint32_t)khz : 0,
+            .nested = cpuid_host_is_nested(),
+        };
+        cpuid_prepare(m->cpuid, &machine);
     }
     cpuid_set_apic_id(m->cpuid, v->index);
     int r = vcpu_x86_set_features(v->fd, v->index, m->cpuid, e);

@@ -6,6 +6,7 @@
  */
 #include "vmm/arch/x86/vcpu_x86.h"
 #include "base/own.h"
+#include "vmm/arch/x86/cpuid.h"
 #include "vmm/kvm.h"
 
 #include <errno.h>
@@ -42,12 +43,23 @@ static int set_msrs(int vcpu_fd, unsigned index, struct err *e)
     return 0;
 }
 
+/* All states enabled from the start: see leave_out_protection_keys() in cpuid.c. */
+static int set_xcr0(int vcpu_fd, unsigned index, uint64_t xcr0, struct err *e)
+{
+    struct kvm_xcrs xcrs = {.nr_xcrs = 1, .xcrs = {{.xcr = 0, .value = xcr0}}};
+    int r = xcr0 ? kvm_ioctl(vcpu_fd, KVM_SET_XCRS, &xcrs) : 0;
+    return r ? err_set(e, r, "KVM refuses XCR0 %#llx of vCPU %u: %s", (unsigned long long)xcr0, index,
+                       strerror(-r))
+             : 0;
+}
+
 int vcpu_x86_set_features(int vcpu_fd, unsigned index, struct kvm_cpuid2 *cpuid, struct err *e)
 {
     int r = kvm_ioctl(vcpu_fd, KVM_SET_CPUID2, cpuid);
     if (r)
         return err_set(e, r, "KVM refuses the CPUID of vCPU %u: %s", index, strerror(-r));
-    return set_msrs(vcpu_fd, index, e);
+    r = set_xcr0(vcpu_fd, index, cpuid_xcr0(cpuid), e);
+    return r ? r : set_msrs(vcpu_fd, index, e);
 }
 
 int vcpu_x86_set_entry(int vcpu_fd, const struct boot_entry *entry, struct err *e)
