@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # deadline: 300
 # Every way for a lab to end: each has its name and leaves nothing behind.
-# shellcheck source=tests/lab-run/tap.bash disable=SC1091
+# shellcheck source=tests/lab-run/tap.bash disable=SC1091,SC2154,SC2086 # rc, out, err, tmp come from there
 . "$(dirname -- "$0")/tap.bash"
 
 in_background() { # ARGUMENT...: starts lab/run; sets pid and qemu, waits for "up" on its stdout

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # deadline: 300
 # What a command finds in the lab: KVM, devices, mounts, its folder, its files.
-# shellcheck source=tests/lab-run/tap.bash disable=SC1091
+# shellcheck source=tests/lab-run/tap.bash disable=SC1091,SC2154,SC2086 # rc, out, err, tmp come from there
 . "$(dirname -- "$0")/tap.bash"
 
 ${CC:-cc} -O1 -o "$tmp/kvm_guest" tests/lab-run/kvm_guest.c || exit 1

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # deadline: 300
 # What goes in and out of the lab: standard streams, their ends, exit codes.
-# shellcheck source=tests/lab-run/tap.bash disable=SC1091
+# shellcheck source=tests/lab-run/tap.bash disable=SC1091,SC2154,SC2086 # rc, out, err, tmp come from there
 . "$(dirname -- "$0")/tap.bash"
 
 echo before >"$tmp/log"

@@ -3,7 +3,7 @@
 # deadline: 300
 # The lab at a terminal: it has one too, of the same size, and the caller's is
 # put back as it was.
-# shellcheck source=tests/lab-run/tap.bash disable=SC1091
+# shellcheck source=tests/lab-run/tap.bash disable=SC1091,SC2154,SC2086 # rc, out, err, tmp come from there
 . "$(dirname -- "$0")/tap.bash"
 
 mkfifo "$tmp/keys"

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # deadline: 300
 # What lab/run says to bad input; no machine is started here.
-# shellcheck source=tests/lab-run/tap.bash disable=SC1091
+# shellcheck source=tests/lab-run/tap.bash disable=SC1091,SC2154,SC2086 # rc, out, err, tmp come from there
 . "$(dirname -- "$0")/tap.bash"
 
 refused() { # NAME PATTERN ARGUMENT...: one line on stderr that matches, exit code 125
