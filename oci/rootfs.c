@@ -106,10 +106,20 @@ static int copy_xattrs(struct walk *w, int dir, const char *name, uint32_t ino)
     return 0;
 }
 
+static int check_cancelled(const struct walk *w)
+{
+    if (!w->opt->cancelled || !w->opt->cancelled(w->opt->context))
+        return 0;
+    return err_set(w->e, -ECANCELED, "interrupted");
+}
+
 /* The bytes of [from, to), which hold data. */
 static int copy_range(struct walk *w, int fd, const char *name, off_t from, off_t to)
 {
     while (from < to) {
+        int ret = check_cancelled(w);
+        if (ret < 0)
+            return ret;
         size_t want = to - from < COPY_CHUNK ? (size_t)(to - from) : COPY_CHUNK;
         ssize_t n = pread(fd, w->copy, want, from);
         if (n < 0 && errno == EINTR)
@@ -118,7 +128,7 @@ static int copy_range(struct walk *w, int fd, const char *name, off_t from, off_
             return err_sys(w->e, "cannot read '%s'", name);
         if (n == 0)
             return err_set(w->e, -EIO, "'%s' became shorter while it was read", name);
-        int ret = ext4_image_file_write(w->img, (uint64_t)from, w->copy, (size_t)n, w->e);
+        ret = ext4_image_file_write(w->img, (uint64_t)from, w->copy, (size_t)n, w->e);
         if (ret < 0)
             return ret;
         from += n;
@@ -223,6 +233,9 @@ static int add_leaf(struct walk *w, int dir, uint32_t parent, const char *name, 
 static int visit(struct walk *w, int dir, uint32_t parent, const char *name)
 {
     struct stat st;
+    int ret = check_cancelled(w);
+    if (ret < 0)
+        return ret;
     if (fstatat(dir, name, &st, AT_SYMLINK_NOFOLLOW) < 0)
         return err_sys(w->e, "cannot look at '%s'", name);
     if (S_ISSOCK(st.st_mode))
@@ -245,7 +258,7 @@ static int visit(struct walk *w, int dir, uint32_t parent, const char *name)
         return w->img ? ext4_image_link(w->img, parent, name, seen->ino, w->e) : 0;
     count_object(w, &st);
     uint32_t ino = 0;
-    int ret = w->img ? add_leaf(w, dir, parent, name, &st, &ino) : 0;
+    ret = w->img ? add_leaf(w, dir, parent, name, &st, &ino) : 0;
     if (ret == 0 && seen)
         seen->ino = ino;
     return ret;

@@ -17,6 +17,8 @@ struct rootfs_options {
     bool fixed_times;  /* every object is dated `date`, so that the same files give the same bytes */
     time_t date;       /* seconds since 1970 */
     const char *label; /* of the file system, at most 16 bytes; NULL: "cubby-root" */
+    bool (*cancelled)(void *context); /* asked now and then; true gives up with -ECANCELED; NULL: never */
+    void *context;
 };
 
 /*
