@@ -281,3 +281,32 @@ uint64_t virtq_write_in(const struct virtq_chain *c, uint64_t offset, const void
     struct iovec flat = {.iov_base = (void *)(uintptr_t)from, .iov_len = len};
     return copy_pieces(c->iov + c->nout, c->nin, offset, flat, true);
 }
+
+static int slice_pieces(const struct iovec *from, unsigned n, uint64_t offset, uint64_t max,
+                        struct iovec *iov)
+{
+    int count = 0;
+    for (unsigned i = 0; i < n && max; i++) {
+        if (offset >= from[i].iov_len) {
+            offset -= from[i].iov_len;
+            continue;
+        }
+        uint64_t part = from[i].iov_len - offset;
+        if (part > max)
+            part = max;
+        iov[count++] = (struct iovec){.iov_base = (uint8_t *)from[i].iov_base + offset, .iov_len = part};
+        max -= part;
+        offset = 0;
+    }
+    return count;
+}
+
+int virtq_slice_out(const struct virtq_chain *c, uint64_t offset, uint64_t max, struct iovec *iov)
+{
+    return slice_pieces(c->iov, c->nout, offset, max, iov);
+}
+
+int virtq_slice_in(const struct virtq_chain *c, uint64_t offset, uint64_t max, struct iovec *iov)
+{
+    return slice_pieces(c->iov + c->nout, c->nin, offset, max, iov);
+}

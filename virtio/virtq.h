@@ -60,4 +60,9 @@ void virtq_disable_kicks(struct virtq *q);
 uint64_t virtq_read_out(const struct virtq_chain *c, uint64_t offset, void *to, uint64_t len);
 uint64_t virtq_write_in(const struct virtq_chain *c, uint64_t offset, const void *from, uint64_t len);
 
+/* For readv(2) and its like: the bytes [offset, offset + max) of the out (or in) part, as far as they exist,
+ * as pieces of their own in `iov`, which has room for VIRTQ_SIZE_MAX; returns how many pieces. */
+int virtq_slice_out(const struct virtq_chain *c, uint64_t offset, uint64_t max, struct iovec *iov);
+int virtq_slice_in(const struct virtq_chain *c, uint64_t offset, uint64_t max, struct iovec *iov);
+
 #endif
