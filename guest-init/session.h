@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A connection of a client, from HELLO to its end, and the control connection to the host. */
+#ifndef CUBBY_GUEST_INIT_SESSION_H
+#define CUBBY_GUEST_INIT_SESSION_H
+
+#include "guest-init/conn.h"
+#include "proto/msg.h"
+
+struct agent;
+struct exec;
+
+enum session_phase {
+    SESSION_HELLO,      /* nothing understood yet */
+    SESSION_REQUEST,    /* versions agreed, waiting for what to do */
+    SESSION_EXEC,       /* an execution is its subject */
+    SESSION_CONTROL,    /* PING and SHUTDOWN; gets BYE and EVENT */
+    SESSION_CONNECTING, /* the connection out to the host is being made: then CONTROL */
+    SESSION_CLOSING,    /* all is said; waiting for the peer to close */
+    SESSION_OVER,       /* freed by the agent's next sweep */
+};
+
+struct session {
+    struct agent *agent;
+    struct conn conn;
+    enum session_phase phase;
+    struct loop_timer deadline; /* of HELLO, REQUEST and CLOSING */
+    struct exec *exec;
+};
+
+/* Takes the accepted descriptor over. NULL when out of memory. */
+struct session *session_accept(struct agent *a, int fd);
+/* The connection to the host: `fd` is connecting or connected; READY is sent as soon as it is. NULL as above.
+ */
+struct session *session_control(struct agent *a, int fd);
+
+/* The execution is through with its client: `frame` (EXITED or ERROR) is the last one. */
+void session_finish(struct session *s, const void *frame, size_t len);
+/* ERROR, then the end. */
+void session_error(struct session *s, const struct msg_error *m);
+
+void session_destroy(struct session *s);
+
+#endif
