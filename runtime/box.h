@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * A box from the inside: what cubby.h promises about struct cubby_box, and what executions need of it.
+ *
+ * Locking: all members are guarded by waiter.lock, but those set by box_set_up() and never changed after. An
+ * execution may take its box's lock while it holds its own, never the other way round.
+ */
+#ifndef CUBBY_RUNTIME_BOX_H
+#define CUBBY_RUNTIME_BOX_H
+
+#include "cubby.h"
+#include "runtime/control.h"
+#include "runtime/folder.h"
+#include "runtime/kvm_probe.h"
+#include "runtime/timeline.h"
+#include "runtime/vmm_process.h"
+#include "runtime/waiter.h"
+
+#include <limits.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct box_setup {
+    char vmm[PATH_MAX], kernel[PATH_MAX], initrd[PATH_MAX];
+    unsigned cpus, memory_mib, boot_timeout_ms, flags;
+    int rootfs_fd; /* owned */
+};
+
+struct cubby_box {
+    struct waiter waiter;
+    unsigned refs; /* the caller's handle, and each execution */
+    struct box_setup setup;
+    struct box_folder folder;
+
+    enum cubby_state state;
+    struct cubby_error failure; /* why it is stopped or failed */
+    struct vmm_process vmm;
+    int listen_fd; /* where PID 1 connects to; -1 when it has, or before the start */
+    struct control control;
+    bool stop_asked;
+    char console[EVENT_TAIL_MAX]; /* its last lines, once the VM has ended */
+
+    /* While it boots. */
+    struct kvm_probe probe;
+    enum { PROBE_IDLE, PROBE_RUNS, PROBE_DONE } probe_state;
+    bool vm_gone;              /* ended before it was ready; waits for the probe's word */
+    struct cubby_error reason; /* then: why */
+    uint64_t suspicious_ns, boot_deadline_ns;
+
+    struct timeline timeline;
+};
+
+/* Checks the options and fills *s: finds the assets, opens or makes the image. `folder` exists. On failure
+ * nothing of *s is owned. */
+int box_set_up(struct box_setup *s, const struct cubby_box_options *options, struct box_folder *folder,
+               struct cubby_error *error);
+void box_setup_fini(struct box_setup *s);
+
+/* Starts the VM. With the lock held. */
+int box_launch(struct cubby_box *box, struct cubby_error *error);
+/* Takes note of all that happened. With the lock held. */
+void box_process(struct cubby_box *box);
+/* Ends the VM by force and takes note. With the lock held. */
+void box_kill(struct cubby_box *box);
+bool box_ended(const struct cubby_box *box);
+
+/* For executions; these take the lock. */
+struct cubby_box *box_ref(struct cubby_box *box);
+void box_unref(struct cubby_box *box);
+/* CUBBY_OK when it runs, CUBBY_EAGAIN while it boots, else why it does not, with *why filled. */
+int box_check(struct cubby_box *box, struct cubby_error *why);
+/* Stamps the timeline, once for each mark. */
+void box_stamp(struct cubby_box *box, enum timeline_mark mark);
+/* True when the VM has ended, with the reason in *why. */
+bool box_is_over(struct cubby_box *box, struct cubby_error *why);
+
+#endif

@@ -1,0 +1,355 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: a state machine without a thread. Whatever can happen to a box makes its epoll
+ * descriptor readable: events of the VMM, PID 1 connecting, its frames, the VMM's death, the answer of a
+ * probe, the timer. Whoever waits calls box_process(), which looks at what is ready and moves the state on.
+ *
+ *     CONFIGURED ─launch→ STARTING ─READY→ RUNNING ─→ (STOPPING) ─VMM gone→ STOPPED or FAILED
+ *                            └─VMM gone, deadline─→ (probe of KVM) ─→ FAILED
+ *
+ * A boot that fails or takes long may be KVM's fault: there are hosts on which /dev/kvm opens and a kernel
+ * cannot run. So the probe is asked then, and only then: a box that boots pays nothing for it.
+ */
+#include "runtime/box.h"
+
+#include "base/io.h"
+#include "base/log.h"
+#include "base/own.h"
+#include "proto/ports.h"
+#include "runtime/errors.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#define SUSPICIOUS_MS 5000 /* a boot that takes longer makes us ask the probe */
+
+enum { TAG_EVENTS = 1, TAG_LISTEN = 2, TAG_CONTROL = 4, TAG_CHILD = 8, TAG_PROBE = 16 };
+
+bool box_ended(const struct cubby_box *box)
+{
+    return box->state == CUBBY_STOPPED || box->state == CUBBY_FAILED;
+}
+
+static void unwatch(struct cubby_box *box, int *fd)
+{
+    waiter_remove(&box->waiter, *fd);
+    fd_closep(fd);
+}
+
+/* ---- the end
+ * ---------------------------------------------------------------------------------------------*/
+
+/* Keeps the console's last lines: what the VMM told, or else what it wrote. */
+static void keep_console(struct cubby_box *box)
+{
+    char path[BOX_PATH_MAX];
+    if (box->console[0])
+        return;
+    if (box->vmm.end.tail[0]) {
+        memcpy(box->console, box->vmm.end.tail, sizeof(box->console));
+        return;
+    }
+    folder_file(&box->folder, "console.log", path);
+    CLEANUP(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
+    size_t want = sizeof(box->console) - 1;
+    if (size <= 0)
+        return;
+    if ((off_t)want > size)
+        want = (size_t)size;
+    if (pread_full(fd, box->console, want, (uint64_t)size - want) < 0)
+        want = 0;
+    box->console[want] = '\0';
+    for (char *nul; (nul = memchr(box->console, '\0', want)) && nul < box->console + want;)
+        *nul = '?';
+    text_make_printable(box->console, 1);
+}
+
+static void finish(struct cubby_box *box, enum cubby_state state)
+{
+    box->state = state;
+    unwatch(box, &box->listen_fd);
+    waiter_remove(&box->waiter, box->control.fd);
+    control_fini(&box->control);
+    kvm_probe_fini(&box->probe);
+    waiter_set_timer(&box->waiter, WAITER_NEVER);
+    waiter_finish(&box->waiter);
+    log_info(LOG_BOX, "box %s: %s", box->folder.id, box->failure.message);
+}
+
+static void start_probe(struct cubby_box *box)
+{
+    struct err e;
+    box->probe_state = PROBE_DONE;
+    if (kvm_probe_start(&box->probe, box->setup.vmm, &e) < 0)
+        log_info(LOG_BOX, "cannot probe KVM: %s", e.text);
+    else if (waiter_add(&box->waiter, box->probe.out_fd, EPOLLIN, TAG_PROBE) < 0)
+        kvm_probe_fini(&box->probe);
+    else
+        box->probe_state = PROBE_RUNS;
+}
+
+/* It did not boot, and the probe had no objection to KVM: the reason stands as it is. */
+static void fail_boot(struct cubby_box *box)
+{
+    box->failure = box->reason;
+    finish(box, CUBBY_FAILED);
+}
+
+static void vm_gone_while_starting(struct cubby_box *box, bool guest_ran)
+{
+    struct err e;
+    vmm_process_explain(&box->vmm, &box->folder, &e);
+    bool about_kvm = !guest_ran && strstr(e.text, "/dev/kvm");
+    if (!box->reason.code) /* a deadline may have given one before it killed the VM */
+        fail(&box->reason, about_kvm ? CUBBY_EKVM : CUBBY_EBOOT, "the box did not start: %s%s", e.text,
+             about_kvm ? "; try 'cubby doctor'" : "");
+    box->vm_gone = true;
+    if (guest_ran && box->probe_state == PROBE_IDLE)
+        start_probe(box);
+    if (box->probe_state != PROBE_RUNS)
+        fail_boot(box);
+}
+
+static bool clean_end(const struct vmm_process *p)
+{
+    return p->told_end && p->end.kind == VMM_ENDED &&
+           (strcmp(p->end.name, "poweroff") == 0 || strcmp(p->end.name, "reboot") == 0);
+}
+
+static void vm_gone(struct cubby_box *box)
+{
+    char path[BOX_PATH_MAX];
+    struct err e = {0};
+    timeline_stamp(&box->timeline, MARK_STOPPED);
+    folder_file(&box->folder, "timeline.json", path);
+    timeline_load(&box->timeline, path);
+    keep_console(box);
+    bool guest_ran = vmm_process_explain(&box->vmm, &box->folder, &e);
+    if (box->stop_asked) {
+        fail(&box->failure, CUBBY_ESTOPPED, "the box was stopped");
+        finish(box, CUBBY_STOPPED);
+    } else if (box->state == CUBBY_STARTING) {
+        vm_gone_while_starting(box, guest_ran);
+    } else if (clean_end(&box->vmm)) {
+        fail(&box->failure, CUBBY_ESTOPPED, "the box has stopped: %s", e.text);
+        finish(box, CUBBY_STOPPED);
+    } else {
+        fail(&box->failure, CUBBY_EGUEST_LOST, "the box is lost: %s%s", e.text,
+             box->control.out_of_memory ? " (it had run out of memory; try more)" : "");
+        finish(box, CUBBY_FAILED);
+    }
+}
+
+/* ---- what can happen
+ * -------------------------------------------------------------------------------------*/
+
+static void on_events(struct cubby_box *box)
+{
+    struct vmm_event ev;
+    int ret;
+    while ((ret = vmm_process_event(&box->vmm, &ev)) > 0) {
+        if (ev.kind == VMM_MARK)
+            log_debug(LOG_BOX, "box %s: %s", box->folder.id, ev.name);
+    }
+    /* At the end of the stream the descriptor was closed, and so left the epoll set. */
+}
+
+static void on_child(struct cubby_box *box)
+{
+    if (!child_reap(&box->vmm.child, false))
+        return;
+    on_events(box); /* its last words are in the pipe */
+    waiter_remove(&box->waiter, box->vmm.child.pidfd);
+    vm_gone(box);
+}
+
+/* A VM whose agent breaks the contract is of no use. */
+static void give_up_guest(struct cubby_box *box, const char *why)
+{
+    if (box->state == CUBBY_STARTING && !box->reason.code)
+        fail(&box->reason, CUBBY_EPROTOCOL, "the box did not start: %s", why);
+    child_signal(&box->vmm.child, SIGKILL);
+}
+
+static void on_listen(struct cubby_box *box)
+{
+    struct err e;
+    int fd = accept4(box->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (fd < 0)
+        return;
+    control_attach(&box->control, fd);
+    unwatch(box, &box->listen_fd); /* PID 1 comes once */
+    if (waiter_add(&box->waiter, fd, EPOLLIN, TAG_CONTROL) < 0)
+        give_up_guest(box, "no memory to watch its agent");
+    else if (control_process(&box->control, &e) < 0)
+        give_up_guest(box, e.text);
+}
+
+static void on_control(struct cubby_box *box)
+{
+    struct err e;
+    int ret = control_process(&box->control, &e);
+    if (ret < 0)
+        log_info(LOG_BOX, "box %s: %s", box->folder.id, e.text);
+    if (ret < 0 && ret != -ENODATA && box->state == CUBBY_STARTING)
+        give_up_guest(box, e.text);
+}
+
+static void note_ready(struct cubby_box *box)
+{
+    if (box->state != CUBBY_STARTING || !box->control.ready || box->vm_gone)
+        return;
+    timeline_stamp(&box->timeline, MARK_READY);
+    box->state = CUBBY_RUNNING;
+    unwatch(box, &box->listen_fd);
+    waiter_remove(&box->waiter, box->probe.out_fd);
+    kvm_probe_fini(&box->probe);
+    box->probe_state = PROBE_DONE;
+    log_info(LOG_BOX, "box %s runs Linux %s", box->folder.id, box->control.hello.release);
+}
+
+static void on_probe(struct cubby_box *box)
+{
+    struct err e;
+    if (!kvm_probe_continue(&box->probe))
+        return;
+    box->probe_state = PROBE_DONE;
+    json_t *answer = kvm_probe_answer(&box->probe, &e);
+    bool usable = !answer || kvm_probe_usable(answer, &e);
+    json_decref(answer);
+    if (!usable) {
+        fail(&box->reason, CUBBY_EKVM,
+             "this host's KVM cannot run a box: %s; 'cubby doctor' tells more, 'lab/run -- COMMAND' runs it "
+             "in the lab",
+             e.text);
+        child_signal(&box->vmm.child, SIGKILL);
+    }
+    if (box->vm_gone)
+        fail_boot(box);
+}
+
+static void on_time(struct cubby_box *box)
+{
+    uint64_t now = now_ns();
+    if (box->state != CUBBY_STARTING)
+        return;
+    if (now >= box->suspicious_ns && box->probe_state == PROBE_IDLE)
+        start_probe(box);
+    if (now >= box->boot_deadline_ns && !box->reason.code) {
+        fail(&box->reason, CUBBY_EBOOT,
+             "the box was not ready after %u ms and was ended; see the console's last lines",
+             box->setup.boot_timeout_ms);
+        child_signal(&box->vmm.child, SIGKILL);
+    }
+    if (box->probe_state == PROBE_RUNS)
+        on_probe(box);
+}
+
+static void set_timer(struct cubby_box *box)
+{
+    uint64_t when = WAITER_NEVER;
+    if (box->state == CUBBY_STARTING) {
+        if (box->probe_state == PROBE_IDLE)
+            when = box->suspicious_ns;
+        if (box->probe_state == PROBE_RUNS)
+            when = box->probe.deadline_ns;
+        if (!box->reason.code && box->boot_deadline_ns < when)
+            when = box->boot_deadline_ns;
+    }
+    waiter_set_timer(&box->waiter, when);
+}
+
+void box_process(struct cubby_box *box)
+{
+    uint32_t ready = waiter_ready(&box->waiter);
+    if (box->state == CUBBY_CONFIGURED || box_ended(box) || ready == 0)
+        return;
+    if (ready & TAG_EVENTS)
+        on_events(box);
+    if (ready & TAG_LISTEN)
+        on_listen(box);
+    if (ready & TAG_CONTROL)
+        on_control(box);
+    note_ready(box);
+    if (ready & TAG_PROBE && box->probe_state == PROBE_RUNS)
+        on_probe(box);
+    if (ready & TAG_CHILD && !box_ended(box))
+        on_child(box);
+    if (ready & WAITER_TIMER && !box_ended(box))
+        on_time(box);
+    if (!box_ended(box))
+        set_timer(box);
+    waiter_announce(&box->waiter);
+}
+
+void box_kill(struct cubby_box *box)
+{
+    if (box->state == CUBBY_CONFIGURED || box_ended(box))
+        return;
+    box->stop_asked = true;
+    if (box->vm_gone) {
+        fail(&box->failure, CUBBY_ESTOPPED, "the box was stopped");
+        finish(box, CUBBY_STOPPED);
+        return;
+    }
+    child_signal(&box->vmm.child, SIGKILL);
+    child_reap(&box->vmm.child, true);
+    on_child(box);
+}
+
+/* ---- the start
+ * -------------------------------------------------------------------------------------------*/
+
+static int watch_all(struct cubby_box *box, struct err *e)
+{
+    int ret = waiter_add(&box->waiter, box->vmm.events_fd, EPOLLIN, TAG_EVENTS);
+    if (ret == 0)
+        ret = waiter_add(&box->waiter, box->vmm.child.pidfd, EPOLLIN, TAG_CHILD);
+    if (ret == 0)
+        ret = waiter_add(&box->waiter, box->listen_fd, EPOLLIN, TAG_LISTEN);
+    return ret < 0 ? err_set(e, ret, "cannot watch the VMM: %s", strerror(-ret)) : 0;
+}
+
+int box_launch(struct cubby_box *box, struct cubby_error *error)
+{
+    struct err e;
+    char path[BOX_PATH_MAX];
+    const struct box_setup *s = &box->setup;
+    struct vmm_config config = {
+        .program = s->vmm,
+        .kernel = s->kernel,
+        .initrd = s->initrd,
+        .rootfs_fd = s->rootfs_fd,
+        .cpus = s->cpus,
+        .memory_mib = s->memory_mib,
+        .timeline = s->flags & CUBBY_BOX_TIMELINE,
+        .log_fd = s->flags & CUBBY_BOX_LOG ? STDERR_FILENO : -1,
+    };
+    /* Before the VM: the guest must find us listening whenever it comes. */
+    folder_file(&box->folder, "vsock.sock_1024", path);
+    _Static_assert(PROTO_PORT_CONTROL == 1024, "the name above");
+    box->listen_fd = unix_listen(path, 1, &e);
+    if (box->listen_fd < 0)
+        return fail_err(error, CUBBY_ECONFIG, &e);
+    timeline_stamp(&box->timeline, MARK_SPAWN);
+    uint64_t now = box->timeline.at_ns[MARK_SPAWN];
+    box->boot_deadline_ns = now + s->boot_timeout_ms * NSEC_PER_MSEC;
+    box->suspicious_ns = now + SUSPICIOUS_MS * NSEC_PER_MSEC;
+    int ret = vmm_process_start(&box->vmm, &config, &box->folder, &e);
+    if (ret == 0)
+        ret = watch_all(box, &e);
+    if (ret < 0) {
+        vmm_process_fini(&box->vmm);
+        fd_closep(&box->listen_fd);
+        return fail_err(error, CUBBY_ECONFIG, &e);
+    }
+    box->state = CUBBY_STARTING;
+    set_timer(box);
+    return 0;
+}

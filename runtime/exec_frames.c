@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: each frame is allowed in certain phases only, and each number in it is checked against
+ * what we granted. The agent runs beside a hostile workload, so a frame out of its place ends the execution
+ * with an error of the protocol, and nothing else.
+ */
+#include "runtime/exec.h"
+
+#include "base/io.h"
+#include "proto/ports.h"
+#include "runtime/box.h"
+#include "runtime/errors.h"
+
+#include <errno.h>
+#include <signal.h>
+
+/* Whether the command was not found, or found and not executable, decides between 127 and 126 in every shell.
+ */
+static int code_of_error(const struct msg_error *m)
+{
+    switch (m->stage) {
+    case STAGE_PROTOCOL:
+    case STAGE_VERSION:
+        return CUBBY_EPROTOCOL;
+    case STAGE_UNSUPPORTED:
+        return CUBBY_EUNSUPPORTED;
+    case STAGE_STATE:
+        return CUBBY_ESTOPPED;
+    case STAGE_RESOURCE:
+        return CUBBY_ERESOURCE;
+    case STAGE_LOOKUP:
+        return m->errnum == ENOENT || m->errnum == ENOTDIR ? CUBBY_ENOTFOUND_CMD : CUBBY_ENOTEXEC_CMD;
+    case STAGE_EXECVE:
+        return m->errnum == ENOMEM || m->errnum == EAGAIN ? CUBBY_ERESOURCE : CUBBY_ENOTEXEC_CMD;
+    default:
+        return CUBBY_ESPAWN;
+    }
+}
+
+static int on_error(struct cubby_exec *x, const struct frame *f)
+{
+    struct msg_error m;
+    if (x->phase == EXEC_RUNS || msg_error_decode(f, &m) < 0)
+        return -EPROTO;
+    fail(&x->failure, code_of_error(&m), "%s", m.text[0] ? m.text : error_stage_name(m.stage));
+    exec_finish(x);
+    return 0;
+}
+
+static int on_hello(struct cubby_exec *x, const struct frame *f)
+{
+    struct msg_hello m;
+    if (x->phase != EXEC_GREETING || msg_hello_decode(f, &m) < 0)
+        return -EPROTO;
+    if (m.version_min != m.version_max || m.version_min < PROTO_VERSION_MIN ||
+        m.version_max > PROTO_VERSION_MAX)
+        return -EPROTONOSUPPORT;
+    x->phase = EXEC_STARTING;
+    return 0;
+}
+
+static int on_started(struct cubby_exec *x, const struct frame *f)
+{
+    struct msg_started m;
+    if (x->phase != EXEC_STARTING || msg_started_decode(f, &m) < 0)
+        return -EPROTO;
+    x->phase = EXEC_RUNS;
+    x->started = true;
+    /* The guest's timer is the one that counts; ours ends what a stuck guest does not. */
+    x->deadline_ns = WAITER_NEVER;
+    if (x->timeout_ms)
+        x->deadline_ns = now_ns() + (x->timeout_ms + x->grace_ms + 5000) * NSEC_PER_MSEC;
+    box_stamp(x->box, MARK_EXEC_STARTED);
+    return x->kill_asked ? exec_ask_kill(x) : 0;
+}
+
+static int on_output(struct cubby_exec *x, struct exec_output *o, const struct frame *f)
+{
+    if (x->phase != EXEC_RUNS || o->eof || f->len > o->granted)
+        return -EPROTO;
+    o->granted -= f->len;
+    if (!o->closed) {
+        ring_put(&o->held, f->payload, f->len);
+        return 0;
+    }
+    uint8_t frame[MSG_FRAME_MAX];
+    const struct msg_signal pipe = {.signo = SIGPIPE, .scope = SCOPE_TREE};
+    exec_queue(x, frame,
+               msg_signal_encode(&pipe, frame, sizeof(frame))); /* without room: with the next bytes */
+    return 0;
+}
+
+static int on_eof(struct cubby_exec *x, const struct frame *f)
+{
+    enum stream stream;
+    if (x->phase != EXEC_RUNS || msg_stream_eof_decode(f, &stream) < 0)
+        return -EPROTO;
+    if (stream == STREAM_STDIN) {
+        x->stdin_refused = true;
+        return 0;
+    }
+    struct exec_output *o = &x->output[stream == STREAM_STDERR];
+    if (o->eof)
+        return -EPROTO;
+    o->eof = true;
+    return 0;
+}
+
+static int on_window(struct cubby_exec *x, const struct frame *f)
+{
+    struct msg_window m;
+    if (x->phase != EXEC_RUNS || msg_window_decode(f, &m) < 0 || m.stream != STREAM_STDIN ||
+        m.credit > STREAM_WINDOW_MAX - x->stdin_credit)
+        return -EPROTO;
+    x->stdin_credit += m.credit;
+    return 0;
+}
+
+static int on_exited(struct cubby_exec *x, const struct frame *f)
+{
+    static const int hows[] = {
+        [HOW_EXITED] = CUBBY_EXITED,
+        [HOW_SIGNALED] = CUBBY_SIGNALED,
+        [HOW_TIMED_OUT] = CUBBY_TIMED_OUT,
+        [HOW_OOM_KILLED] = CUBBY_OOM_KILLED,
+    };
+    struct msg_exited m;
+    if (x->phase != EXEC_RUNS || msg_exited_decode(f, &m) < 0)
+        return -EPROTO;
+    x->result = (struct cubby_result){
+        .how = hows[m.how],
+        .exit_code = m.signo ? -(int)m.signo : m.code,
+        .leftover = (m.flags & EXIT_OUTPUT_CUT) != 0,
+        .wall_ns = m.wall_ns,
+        .user_us = m.utime_us,
+        .system_us = m.stime_us,
+        .max_rss_bytes = m.max_rss,
+        .memory_peak_bytes = m.mem_peak,
+    };
+    box_stamp(x->box, MARK_EXEC_RESULT);
+    exec_finish(x);
+    return 0;
+}
+
+static int dispatch(struct cubby_exec *x, const struct frame *f)
+{
+    switch (f->type) {
+    case FRAME_HELLO:
+        return on_hello(x, f);
+    case FRAME_ERROR:
+        return on_error(x, f);
+    case FRAME_STARTED:
+        return on_started(x, f);
+    case FRAME_STDOUT:
+        return on_output(x, &x->output[0], f);
+    case FRAME_STDERR:
+        return on_output(x, &x->output[1], f);
+    case FRAME_STREAM_EOF:
+        return on_eof(x, f);
+    case FRAME_WINDOW:
+        return on_window(x, f);
+    case FRAME_EXITED:
+        return on_exited(x, f);
+    default:
+        return -EPROTO;
+    }
+}
+
+int exec_frame(struct cubby_exec *x, const struct frame *f, struct err *e)
+{
+    int ret = dispatch(x, f);
+    if (ret == -EPROTONOSUPPORT)
+        return err_set(e, ret, "it chose a version of the protocol that was not offered");
+    if (ret < 0)
+        return err_set(e, ret, "its frame %s of %u bytes is not allowed here", frame_name(f->type), f->len);
+    return 0;
+}
