@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Any bytes as a bzImage. */
+#include "tests/fuzz/kernel_file.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
+{
+    load_as_kernel(data, len, BOOT_AUTO, false);
+    return 0;
+}
