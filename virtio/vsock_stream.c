@@ -194,9 +194,9 @@ void vsock_stream_watch(struct vsock_conn *c)
     loop_modify(&c->source, events);
 }
 
-/* A Unix socket that is closed with unread bytes makes its peer's read fail with ECONNRESET instead of
- * ending. When the guest has said that it reads no more, that is no failure: the bytes are taken out first.
- */
+/* A Unix socket that is closed with unread bytes makes its peer's read fail with ECONNRESET, even behind the
+ * last bytes that it was sent. Clients expect the end of the file there, so the bytes are taken out first;
+ * that they went nowhere is told to whoever writes more. */
 static void discard_input(int fd)
 {
     char sink[16 * 1024];
@@ -208,7 +208,7 @@ static void discard_input(int fd)
 void vsock_stream_close(struct vsock_conn *c)
 {
     loop_remove(&c->source);
-    if (c->fd >= 0 && (c->guest_shut & VIRTIO_VSOCK_SHUTDOWN_RCV))
+    if (c->fd >= 0 && !c->hung_up)
         discard_input(c->fd);
     fd_closep(&c->fd);
     ring_fini(&c->to_host);

@@ -384,6 +384,7 @@ static void a_guest_that_did_not_read_all_does_not_break_the_hosts_read(void **s
 static void an_rst_ends_both_directions_at_once(void **state)
 {
     struct ends *x = *state;
+    assert_int_equal(send(x->host, "not read", 8, 0), 8);
     guest_writes(x, "before");
     peer_send(x->p, RST, GUEST, HOST);
     assert_gone(x);
