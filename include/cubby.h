@@ -216,8 +216,9 @@ CUBBY_API const char *cubby_box_id(const struct cubby_box *box);
 CUBBY_API pid_t cubby_box_pid(struct cubby_box *box);
 
 /*
- * Copies the last lines that the guest wrote to its console (the kernel's messages), at most `cap` - 1 bytes
- * and a NUL; made printable: nothing in it can drive a terminal. Returns the length.
+ * Once the VM has ended: copies the last lines that the guest wrote to its console (the kernel's messages),
+ * at most `cap` - 1 bytes and a NUL, and made printable: nothing in it can drive a terminal. Returns the
+ * length; 0 when there is nothing, or the VMM was killed before it could tell.
  */
 CUBBY_API size_t cubby_box_console(struct cubby_box *box, char *text, size_t cap);
 
@@ -301,17 +302,19 @@ CUBBY_API int cubby_exec_start(struct cubby_exec **out, struct cubby_box *box,
  * cubby_exec_poll() with a timeout of 0, which takes note of it. Belongs to the execution. */
 CUBBY_API int cubby_exec_fd(const struct cubby_exec *x);
 
-#define CUBBY_CAN_READ_STDOUT 0x1u /* bytes, or the end of the stream, which is told once */
-#define CUBBY_CAN_READ_STDERR 0x2u
-#define CUBBY_CAN_WRITE       0x4u  /* stdin takes bytes, or refuses them for good */
-#define CUBBY_IS_STARTED      0x8u  /* the command runs, or ran */
-#define CUBBY_IS_ENDED        0x10u /* cubby_exec_wait() returns at once; streams may still hold bytes */
+#define CUBBY_CAN_READ_STDOUT 0x1 /* bytes, or the end of the stream, which is told once */
+#define CUBBY_CAN_READ_STDERR 0x2
+#define CUBBY_CAN_WRITE       0x4  /* stdin takes bytes, or refuses them for good */
+#define CUBBY_IS_STARTED      0x8  /* the command runs, or ran */
+#define CUBBY_IS_ENDED        0x10 /* cubby_exec_wait() returns at once; streams may still hold bytes */
 
 /*
  * Waits until one of `wanted` (bits of the above, 0: none) holds, and returns all bits that hold now, a
  * positive number or 0. Returns when time is up as well (timeout_ms 0: without waiting): look at the bits.
+ * Whoever waits by cubby_exec_fd() instead acts on all bits before the next poll(2): what is held here does
+ * not make it readable.
  */
-CUBBY_API int cubby_exec_poll(struct cubby_exec *x, unsigned wanted, int timeout_ms);
+CUBBY_API int cubby_exec_poll(struct cubby_exec *x, int wanted, int timeout_ms);
 
 /*
  * Takes up to `len` bytes of CUBBY_STDOUT or CUBBY_STDERR, without waiting: their number, 0 at the end of the

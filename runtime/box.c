@@ -234,7 +234,7 @@ size_t cubby_box_console(struct cubby_box *box, char *text, size_t cap)
     if (!box || !text || cap == 0)
         return 0;
     waiter_lock(&box->waiter);
-    const char *from = box->console;
+    const char *from = box->vmm.end.tail;
     size_t len = strlen(from);
     if (len >= cap) {
         from += len - (cap - 1);

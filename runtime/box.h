@@ -38,7 +38,7 @@ struct cubby_box {
     int listen_fd; /* where PID 1 connects to; -1 when it has, or before the start */
     struct control control;
     bool stop_asked;
-    char console[EVENT_TAIL_MAX]; /* its last lines, once the VM has ended */
+    uint64_t kill_ns; /* when a VMM that was given up is killed */
 
     /* While it boots. */
     struct kvm_probe probe;

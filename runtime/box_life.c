@@ -17,6 +17,7 @@
 #include "base/own.h"
 #include "proto/ports.h"
 #include "runtime/errors.h"
+#include "runtime/kvm_cache.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,6 +27,7 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
+#define TERM_GRACE_MS 1000 /* from SIGTERM to SIGKILL of a VMM that is given up */
 #define SUSPICIOUS_MS 5000 /* a boot that takes longer makes us ask the probe */
 
 enum { TAG_EVENTS = 1, TAG_LISTEN = 2, TAG_CONTROL = 4, TAG_CHILD = 8, TAG_PROBE = 16 };
@@ -44,32 +46,6 @@ static void unwatch(struct cubby_box *box, int *fd)
 /* ---- the end
  * ---------------------------------------------------------------------------------------------*/
 
-/* Keeps the console's last lines: what the VMM told, or else what it wrote. */
-static void keep_console(struct cubby_box *box)
-{
-    char path[BOX_PATH_MAX];
-    if (box->console[0])
-        return;
-    if (box->vmm.end.tail[0]) {
-        memcpy(box->console, box->vmm.end.tail, sizeof(box->console));
-        return;
-    }
-    folder_file(&box->folder, "console.log", path);
-    CLEANUP(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    off_t size = fd < 0 ? 0 : lseek(fd, 0, SEEK_END);
-    size_t want = sizeof(box->console) - 1;
-    if (size <= 0)
-        return;
-    if ((off_t)want > size)
-        want = (size_t)size;
-    if (pread_full(fd, box->console, want, (uint64_t)size - want) < 0)
-        want = 0;
-    box->console[want] = '\0';
-    for (char *nul; (nul = memchr(box->console, '\0', want)) && nul < box->console + want;)
-        *nul = '?';
-    text_make_printable(box->console, 1);
-}
-
 static void finish(struct cubby_box *box, enum cubby_state state)
 {
     box->state = state;
@@ -82,10 +58,22 @@ static void finish(struct cubby_box *box, enum cubby_state state)
     log_info(LOG_BOX, "box %s: %s", box->folder.id, box->failure.message);
 }
 
+/* Ends the VM for good: asks first, so that it tells the console's last lines, and kills it a second later.
+ */
+static void end_vm(struct cubby_box *box)
+{
+    if (box->kill_ns != WAITER_NEVER)
+        return;
+    child_signal(&box->vmm.child, SIGTERM);
+    box->kill_ns = now_ns() + TERM_GRACE_MS * NSEC_PER_MSEC;
+}
+
 static void start_probe(struct cubby_box *box)
 {
     struct err e;
     box->probe_state = PROBE_DONE;
+    if (kvm_cache_read(box->folder.base, box->setup.vmm, &e) == KVM_USABLE)
+        return;
     if (kvm_probe_start(&box->probe, box->setup.vmm, &e) < 0)
         log_info(LOG_BOX, "cannot probe KVM: %s", e.text);
     else if (waiter_add(&box->waiter, box->probe.out_fd, EPOLLIN, TAG_PROBE) < 0)
@@ -129,7 +117,6 @@ static void vm_gone(struct cubby_box *box)
     timeline_stamp(&box->timeline, MARK_STOPPED);
     folder_file(&box->folder, "timeline.json", path);
     timeline_load(&box->timeline, path);
-    keep_console(box);
     bool guest_ran = vmm_process_explain(&box->vmm, &box->folder, &e);
     if (box->stop_asked) {
         fail(&box->failure, CUBBY_ESTOPPED, "the box was stopped");
@@ -174,7 +161,7 @@ static void give_up_guest(struct cubby_box *box, const char *why)
 {
     if (box->state == CUBBY_STARTING && !box->reason.code)
         fail(&box->reason, CUBBY_EPROTOCOL, "the box did not start: %s", why);
-    child_signal(&box->vmm.child, SIGKILL);
+    end_vm(box);
 }
 
 static void on_listen(struct cubby_box *box)
@@ -214,6 +201,12 @@ static void note_ready(struct cubby_box *box)
     log_info(LOG_BOX, "box %s runs Linux %s", box->folder.id, box->control.hello.release);
 }
 
+static int fail_kvm(struct cubby_error *out, const struct err *why)
+{
+    return fail(out, CUBBY_EKVM, "this host's KVM cannot run a box: %s; 'cubby doctor' tells more",
+                why->text);
+}
+
 static void on_probe(struct cubby_box *box)
 {
     struct err e;
@@ -228,7 +221,7 @@ static void on_probe(struct cubby_box *box)
              "this host's KVM cannot run a box: %s; 'cubby doctor' tells more, 'lab/run -- COMMAND' runs it "
              "in the lab",
              e.text);
-        child_signal(&box->vmm.child, SIGKILL);
+        end_vm(box);
     }
     if (box->vm_gone)
         fail_boot(box);
@@ -237,6 +230,10 @@ static void on_probe(struct cubby_box *box)
 static void on_time(struct cubby_box *box)
 {
     uint64_t now = now_ns();
+    if (now >= box->kill_ns) {
+        child_signal(&box->vmm.child, SIGKILL);
+        box->kill_ns = WAITER_NEVER - 1; /* once, and no more SIGTERM either */
+    }
     if (box->state != CUBBY_STARTING)
         return;
     if (now >= box->suspicious_ns && box->probe_state == PROBE_IDLE)
@@ -245,7 +242,7 @@ static void on_time(struct cubby_box *box)
         fail(&box->reason, CUBBY_EBOOT,
              "the box was not ready after %u ms and was ended; see the console's last lines",
              box->setup.boot_timeout_ms);
-        child_signal(&box->vmm.child, SIGKILL);
+        end_vm(box);
     }
     if (box->probe_state == PROBE_RUNS)
         on_probe(box);
@@ -253,11 +250,11 @@ static void on_time(struct cubby_box *box)
 
 static void set_timer(struct cubby_box *box)
 {
-    uint64_t when = WAITER_NEVER;
+    uint64_t when = box->kill_ns < WAITER_NEVER - 1 ? box->kill_ns : WAITER_NEVER;
     if (box->state == CUBBY_STARTING) {
-        if (box->probe_state == PROBE_IDLE)
+        if (box->probe_state == PROBE_IDLE && box->suspicious_ns < when)
             when = box->suspicious_ns;
-        if (box->probe_state == PROBE_RUNS)
+        if (box->probe_state == PROBE_RUNS && box->probe.deadline_ns < when)
             when = box->probe.deadline_ns;
         if (!box->reason.code && box->boot_deadline_ns < when)
             when = box->boot_deadline_ns;
@@ -331,6 +328,8 @@ int box_launch(struct cubby_box *box, struct cubby_error *error)
         .timeline = s->flags & CUBBY_BOX_TIMELINE,
         .log_fd = s->flags & CUBBY_BOX_LOG ? STDERR_FILENO : -1,
     };
+    if (kvm_cache_read(box->folder.base, s->vmm, &e) == KVM_UNUSABLE)
+        return fail_kvm(error, &e);
     /* Before the VM: the guest must find us listening whenever it comes. */
     folder_file(&box->folder, "vsock.sock_1024", path);
     _Static_assert(PROTO_PORT_CONTROL == 1024, "the name above");
@@ -340,6 +339,7 @@ int box_launch(struct cubby_box *box, struct cubby_error *error)
     timeline_stamp(&box->timeline, MARK_SPAWN);
     uint64_t now = box->timeline.at_ns[MARK_SPAWN];
     box->boot_deadline_ns = now + s->boot_timeout_ms * NSEC_PER_MSEC;
+    box->kill_ns = WAITER_NEVER;
     box->suspicious_ns = now + SUSPICIOUS_MS * NSEC_PER_MSEC;
     int ret = vmm_process_start(&box->vmm, &config, &box->folder, &e);
     if (ret == 0)

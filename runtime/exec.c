@@ -107,9 +107,9 @@ static bool can_read(const struct exec_output *o)
     return ring_len(&o->held) > 0 || (o->eof && !o->eof_told);
 }
 
-static unsigned bits_of(const struct cubby_exec *x)
+static int bits_of(const struct cubby_exec *x)
 {
-    unsigned bits = 0;
+    int bits = 0;
     if (can_read(&x->output[0]))
         bits |= CUBBY_CAN_READ_STDOUT;
     if (can_read(&x->output[1]))
@@ -124,25 +124,25 @@ static unsigned bits_of(const struct cubby_exec *x)
 }
 
 /* With the lock held. */
-static unsigned wait_for(struct cubby_exec *x, unsigned wanted, int timeout_ms)
+static int wait_for(struct cubby_exec *x, int wanted, int timeout_ms)
 {
     uint64_t until = waiter_deadline(timeout_ms);
     for (;;) {
         exec_process(x);
-        unsigned bits = bits_of(x);
+        int bits = bits_of(x);
         if (bits & wanted || timeout_ms == 0 || !waiter_wait(&x->waiter, until))
             return bits;
     }
 }
 
-int cubby_exec_poll(struct cubby_exec *x, unsigned wanted, int timeout_ms)
+int cubby_exec_poll(struct cubby_exec *x, int wanted, int timeout_ms)
 {
     if (!x)
         return CUBBY_EARGUMENT;
     waiter_lock(&x->waiter);
-    unsigned bits = wait_for(x, wanted, timeout_ms);
+    int bits = wait_for(x, wanted, timeout_ms);
     waiter_unlock(&x->waiter);
-    return (int)bits;
+    return bits;
 }
 
 int cubby_exec_wait(struct cubby_exec *x, int timeout_ms, struct cubby_result *result,

@@ -5,7 +5,6 @@
  *     $XDG_RUNTIME_DIR/cubby/<id>/   or   /tmp/cubby-<uid>/<id>/
  *         owner           who made it: pid, start time, pid namespace, boot
  *         vsock.sock      the VMM's side of virtio-vsock; vsock.sock_1024 is ours
- *         console.log     what the guest wrote to its console
  *         vmm.log         what the VMM wrote to stderr
  *         timeline.json   if asked for
  *         image           symbolic link to a temporary image elsewhere, if there is one

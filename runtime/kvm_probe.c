@@ -126,7 +126,7 @@ bool kvm_probe_usable(const json_t *answer, struct err *e)
         const char *detail = json_string_value(json_object_get(check, "detail"));
         const char *remedy = json_string_value(json_object_get(check, "remedy"));
         if (json_is_false(json_object_get(check, "ok")) && json_is_true(json_object_get(check, "required"))) {
-            err_set(e, -ENODEV, "%.300s; %.180s", detail ? detail : "a check failed",
+            err_set(e, -ENODEV, "%.220s; %.180s", detail ? detail : "a check failed",
                     remedy && remedy[0] ? remedy : "try 'cubby doctor'");
             return false;
         }

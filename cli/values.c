@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: a decimal number with at most nine digits behind the point is read as an integer and a
+ * power of ten, then multiplied by its unit: exact, and without the locale and the rounding of floating
+ * point.
+ */
+#include "cli/values.h"
+
+#include <stddef.h>
+#include <string.h>
+#include <strings.h>
+
+#define FRACTION_DIGITS 9
+#define DURATION_MAX_MS UINT64_C(946080000000) /* 30 years of 365 days */
+
+struct unit {
+    const char *name;
+    uint64_t factor;
+};
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+/* "12.5" → 125 and a divisor of 10. Moves *text behind the number. */
+static bool scan_decimal(const char **text, uint64_t *number, uint64_t *divisor)
+{
+    const char *p = *text;
+    uint64_t n = 0, d = 1;
+    int fraction = -1; /* digits behind the point; -1: no point yet */
+    for (; is_digit(*p) || (*p == '.' && fraction < 0); p++) {
+        if (*p == '.') {
+            fraction = 0;
+            continue;
+        }
+        if (fraction >= FRACTION_DIGITS || n > (UINT64_MAX - 9) / 10)
+            return false;
+        n = n * 10 + (uint64_t)(*p - '0');
+        if (fraction >= 0) {
+            fraction++;
+            d *= 10;
+        }
+    }
+    if (!is_digit(**text) || fraction == 0)
+        return false;
+    *text = p;
+    *number = n;
+    *divisor = d;
+    return true;
+}
+
+/* The amount in the smallest unit, which must be a whole number above 0. */
+static bool parse_amount(const char *text, const struct unit *units, uint64_t *out)
+{
+    uint64_t number, divisor;
+    if (!scan_decimal(&text, &number, &divisor))
+        return false;
+    for (const struct unit *u = units; u->name; u++) {
+        uint64_t product;
+        if (strcasecmp(text, u->name) != 0)
+            continue;
+        if (__builtin_mul_overflow(number, u->factor, &product) || product % divisor != 0)
+            return false;
+        *out = product / divisor;
+        return *out > 0;
+    }
+    return false;
+}
+
+bool parse_duration(const char *text, uint64_t *ms)
+{
+    static const struct unit units[] = {
+        {"ms", 1}, {"s", 1000}, {"", 1000}, {"m", 60000}, {"h", 3600000}, {"d", 86400000}, {NULL, 0},
+    };
+    return parse_amount(text, units, ms) && *ms <= DURATION_MAX_MS;
+}
+
+bool parse_memory(const char *text, uint64_t *mib)
+{
+    static const struct unit units[] = {
+        {"k", 1},        {"kib", 1},       {"m", 1 << 10},  {"mb", 1 << 10},  {"mib", 1 << 10},
+        {"", 1 << 10},   {"g", 1 << 20},   {"gb", 1 << 20}, {"gib", 1 << 20}, {"t", 1 << 30},
+        {"tb", 1 << 30}, {"tib", 1 << 30}, {NULL, 0},
+    };
+    uint64_t kib;
+    if (!parse_amount(text, units, &kib) || kib % 1024 != 0)
+        return false;
+    *mib = kib / 1024;
+    return true;
+}
+
+bool parse_number(const char *text, uint64_t max, uint64_t *out)
+{
+    uint64_t n = 0;
+    if (!*text)
+        return false;
+    for (; *text; text++) {
+        if (!is_digit(*text) || __builtin_mul_overflow(n, 10, &n) ||
+            __builtin_add_overflow(n, (uint64_t)(*text - '0'), &n) || n > max)
+            return false;
+    }
+    *out = n;
+    return true;
+}

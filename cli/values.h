@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Words of the command line that stand for amounts. */
+#ifndef CUBBY_CLI_VALUES_H
+#define CUBBY_CLI_VALUES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+/* "500ms", "1s", "1.5s", "2m", "1h", "90" (seconds), in milliseconds. False for anything else, for 0 and for
+ * what exceeds 30 years. */
+bool parse_duration(const char *text, uint64_t *ms);
+
+/* "512", "512M", "512MiB" (all the same), "2G", "1.5GiB", "1T", in MiB; also "65536K" when it is a whole
+ * number of them. Upper or lower case. False for anything else and for 0. */
+bool parse_memory(const char *text, uint64_t *mib);
+
+/* A decimal number up to `max` and nothing else. */
+bool parse_number(const char *text, uint64_t max, uint64_t *out);
+
+#endif
