@@ -31,7 +31,7 @@
 
 enum { QUEUE_RX, QUEUE_TX, QUEUE_EVENT, QUEUES };
 
-#define BUDGET   256 /* packets per turn and direction */
+#define BUDGET   128 /* packets per turn and direction */
 #define CID_LAST UINT64_C(0xfffffffe)
 
 const struct vsock_limits vsock_limits_default = {

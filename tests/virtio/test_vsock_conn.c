@@ -194,6 +194,23 @@ static void without_a_listener_the_guest_is_refused_at_once(void **state)
     }
 }
 
+/* epoll takes no regular files: a stand-in for a loop that has no memory for another source. */
+static void a_descriptor_that_cannot_be_watched_is_a_refusal(void **state)
+{
+    struct peer *p = *state;
+    p->dial_fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    int number = p->dial_fd;
+    peer_send(p, REQUEST, 4000, 1024);
+    assert_int_equal(peer_next(p), RST);
+    assert_int_equal(fcntl(number, F_GETFD), -1);
+    int fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+    assert_true(vsock_mux_take_slot(&p->mux));
+    assert_int_equal(vsock_mux_open(&p->mux, fd, 52), -EPERM);
+    assert_int_equal(fcntl(fd, F_GETFD), -1);
+    assert_int_equal(p->mux.slots, 0);
+    assert_int_equal(peer_next(p), 0);
+}
+
 static void a_full_backlog_is_tried_again(void **state)
 {
     struct peer *p = *state;
@@ -431,6 +448,7 @@ int main(void)
         TEST(host_ports_go_round_and_skip_those_in_use),
         TEST(the_guest_reaches_a_listener_of_the_host),
         TEST(without_a_listener_the_guest_is_refused_at_once),
+        TEST(a_descriptor_that_cannot_be_watched_is_a_refusal),
         TEST(a_full_backlog_is_tried_again),
         cmocka_unit_test(a_backlog_that_stays_full_is_a_refusal),
         TEST(a_guest_may_give_up_while_we_dial),

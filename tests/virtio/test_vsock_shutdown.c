@@ -198,6 +198,20 @@ static void a_host_that_dies_with_unread_bytes_is_just_gone(void **state)
     assert_gone(x);
 }
 
+static void a_death_may_be_found_by_reading(void **state)
+{
+    struct ends *x = *state;
+    x->p->room = 3;
+    assert_int_equal(send(x->host, "abc", 3, 0), 3);
+    peer_spin(x->p);
+    guest_writes(x, "unread");
+    fd_closep(&x->host);
+    assert_guest_reads(x, "abc"); /* filled the room: there may be more */
+    assert_shutdown(x, BOTH);
+    peer_send(x->p, RST, GUEST, HOST);
+    assert_gone(x);
+}
+
 /* --- The guest closes --- */
 
 static void the_guests_half_close_leaves_the_other_half(void **state)
@@ -429,6 +443,7 @@ int main(void)
         TEST(a_host_that_reads_no_more_tells_the_guest_so),
         cmocka_unit_test(what_the_host_sent_before_it_exited_waits_for_credit),
         TEST(a_host_that_dies_with_unread_bytes_is_just_gone),
+        TEST(a_death_may_be_found_by_reading),
         TEST(the_guests_half_close_leaves_the_other_half),
         TEST(a_guest_that_reads_no_more_stops_the_hosts_writer),
         TEST(flags_of_later_versions_are_ignored),

@@ -45,6 +45,7 @@ struct peer {
     int runs;             /* events that the loop delivered */
     int dial_error;       /* what the next dials give; 0: a socket pair, whose other end is `dialled` */
     int dialled;
+    int dial_fd; /* ≥ 0: what the next dial gives */
     uint32_t dials, dialled_port;
     uint32_t buf_alloc, fwd_cnt; /* put into every packet sent */
     /* The last packet taken. */
@@ -66,6 +67,8 @@ static inline int peer_dial(struct vsock_mux *m, uint32_t port)
     p->dialled_port = port;
     if (p->dial_error)
         return p->dial_error;
+    if (p->dial_fd >= 0)
+        return STEAL_FD(p->dial_fd);
     PEER_CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0, pair) == 0);
     p->dialled = pair[0];
     return pair[1];
@@ -87,7 +90,7 @@ static inline struct peer *peer_open(const struct vsock_limits *limits)
     struct peer *p = calloc(1, sizeof(*p));
     PEER_CHECK(p);
     struct vsock_config cfg = {.limits = limits ? limits : &peer_limits};
-    p->dialled = -1;
+    p->dialled = p->dial_fd = -1;
     p->buf_alloc = 256 * 1024;
     p->room = PEER_ROOM;
     PEER_CHECK(loop_create(&p->dev.loop, NULL) == 0);
