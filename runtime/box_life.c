@@ -28,7 +28,7 @@
 #include <sys/socket.h>
 
 #define TERM_GRACE_MS 1000 /* from SIGTERM to SIGKILL of a VMM that is given up */
-#define SUSPICIOUS_MS 5000 /* a boot that takes longer makes us ask the probe */
+#define SUSPICIOUS_MS 3000 /* a boot that takes longer makes us ask the probe */
 
 enum { TAG_EVENTS = 1, TAG_LISTEN = 2, TAG_CONTROL = 4, TAG_CHILD = 8, TAG_PROBE = 16 };
 
@@ -214,13 +214,11 @@ static void on_probe(struct cubby_box *box)
         return;
     box->probe_state = PROBE_DONE;
     json_t *answer = kvm_probe_answer(&box->probe, &e);
-    bool usable = !answer || kvm_probe_usable(answer, &e);
+    enum kvm_verdict verdict = answer ? kvm_probe_verdict(answer, &e) : KVM_UNKNOWN;
     json_decref(answer);
-    if (!usable) {
-        fail(&box->reason, CUBBY_EKVM,
-             "this host's KVM cannot run a box: %s; 'cubby doctor' tells more, 'lab/run -- COMMAND' runs it "
-             "in the lab",
-             e.text);
+    kvm_cache_write(box->folder.base, box->setup.vmm, verdict, e.text);
+    if (verdict == KVM_UNUSABLE) {
+        fail_kvm(&box->reason, &e);
         end_vm(box);
     }
     if (box->vm_gone)

@@ -96,7 +96,7 @@ static void add_probe_check(struct cubby_report *r, const json_t *c)
 
 static void check_kvm(struct cubby_report *r, const char *folders)
 {
-    char vmm[PATH_MAX];
+    char vmm[PATH_MAX], base[BOX_PATH_MAX];
     struct err e;
     json_t *answer = NULL;
     if (asset_find(ASSET_VMM, folders, vmm, &e) == 0)
@@ -111,9 +111,12 @@ static void check_kvm(struct cubby_report *r, const char *folders)
     {
         add_probe_check(r, check);
     }
-    if (!kvm_probe_usable(answer, &e))
+    enum kvm_verdict verdict = kvm_probe_verdict(answer, &e);
+    if (verdict != KVM_USABLE)
         add(r, "kvm", false, true, "this host's KVM cannot run boxes, see above",
             "use another host, or the lab: lab/run -- COMMAND");
+    if (folder_base(base, NULL) == 0)
+        kvm_cache_write(base, vmm, verdict, e.text);
     json_decref(answer);
 }
 

@@ -7,6 +7,7 @@
 #define CUBBY_RUNTIME_KVM_PROBE_H
 
 #include "base/err.h"
+#include "runtime/kvm_cache.h"
 #include "runtime/spawn.h"
 
 #include <jansson.h>
@@ -38,9 +39,10 @@ void kvm_probe_fini(struct kvm_probe *p);
 json_t *kvm_probe_run(const char *program, struct err *e);
 
 /*
- * The verdict of an answer: true when boxes can run. Else *e says which required check failed and what to
- * try. An answer that has not the form of one is no verdict: true.
+ * The verdict of an answer. KVM_UNUSABLE: *e says which required check failed and what to try. KVM_UNKNOWN:
+ * the answer has not the form of one; or all that failed is the speed of guests, which may as well be this
+ * host's load, and *e says so.
  */
-bool kvm_probe_usable(const json_t *answer, struct err *e);
+enum kvm_verdict kvm_probe_verdict(const json_t *answer, struct err *e);
 
 #endif
