@@ -25,21 +25,20 @@
 /* Tells KVM the message of every pin. KVM replaces its whole table at once, which is how the call works. */
 static int set_routes(const struct irqs *q)
 {
-    struct {
+    union { /* the header ends in an array without a length: room for it */
         struct kvm_irq_routing head;
-        struct kvm_irq_routing_entry entry[IOAPIC_PINS_MAX];
-    } table = {0};
+        uint8_t room[sizeof(struct kvm_irq_routing) + IOAPIC_PINS_MAX * sizeof(struct kvm_irq_routing_entry)];
+    } table = {{0}};
 
     for (unsigned pin = 0; pin < q->ioapic.pins; pin++) {
         if (q->route[pin].masked)
             continue;
-        struct kvm_irq_routing_entry *r = &table.entry[table.head.nr++];
-        r->gsi = pin;
-        r->type = KVM_IRQ_ROUTING_MSI;
+        struct kvm_irq_routing_entry *r = &table.head.entries[table.head.nr++];
+        *r = (struct kvm_irq_routing_entry){.gsi = pin, .type = KVM_IRQ_ROUTING_MSI};
         r->u.msi.address_lo = q->route[pin].address;
         r->u.msi.data = q->route[pin].data;
     }
-    return kvm_ioctl(q->vm_fd, KVM_SET_GSI_ROUTING, &table);
+    return kvm_ioctl(q->vm_fd, KVM_SET_GSI_ROUTING, &table.head);
 }
 
 static int attach(struct irqs *q, unsigned pin, bool on)

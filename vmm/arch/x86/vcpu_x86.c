@@ -22,24 +22,22 @@
 
 static int set_msrs(int vcpu_fd, unsigned index, struct err *e)
 {
-    struct {
-        struct kvm_msrs head;
-        struct kvm_msr_entry entry[2];
-    } msrs = {
-        .head.nmsrs = 2,
-        .entry =
-            {
-                {.index = MSR_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRING},
-                /* All memory is write-back; without this it would be uncached, as nobody else sets the MTRRs
-                   up. */
-                {.index = MSR_MTRR_DEF_TYPE, .data = MTRR_ENABLE | MTRR_WRITE_BACK},
-            },
+    static const struct kvm_msr_entry wanted[] = {
+        {.index = MSR_MISC_ENABLE, .data = MISC_ENABLE_FAST_STRING},
+        /* All memory is write-back; without this it would be uncached, as nobody else sets the MTRRs up. */
+        {.index = MSR_MTRR_DEF_TYPE, .data = MTRR_ENABLE | MTRR_WRITE_BACK},
     };
-    int r = kvm_ioctl(vcpu_fd, KVM_SET_MSRS, &msrs);
+    union { /* the header ends in an array without a length: room for it */
+        struct kvm_msrs head;
+        uint8_t room[sizeof(struct kvm_msrs) + sizeof(wanted)];
+    } msrs = {.head.nmsrs = ARRAY_LEN(wanted)};
+    memcpy(msrs.head.entries, wanted, sizeof(wanted));
+
+    int r = kvm_ioctl(vcpu_fd, KVM_SET_MSRS, &msrs.head);
     if (r < 0)
         return err_set(e, r, "cannot set the MSRs of vCPU %u: %s", index, strerror(-r));
-    if ((size_t)r < ARRAY_LEN(msrs.entry)) /* KVM stops at the first that it refuses */
-        return err_set(e, -EINVAL, "KVM refuses MSR %#x of vCPU %u", msrs.entry[r].index, index);
+    if ((size_t)r < ARRAY_LEN(wanted)) /* KVM stops at the first that it refuses */
+        return err_set(e, -EINVAL, "KVM refuses MSR %#x of vCPU %u", wanted[r].index, index);
     return 0;
 }
 
