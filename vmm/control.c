@@ -21,6 +21,7 @@
 
 #define PATIENCE_MS  5000 /* from the first request until the process is left without ado */
 #define EXIT_AT_ONCE 130
+#define SAME_WISH_NS (300 * NSEC_PER_MSEC)
 
 static void fill_signals(sigset_t *set)
 {
@@ -51,9 +52,13 @@ static void on_signal(struct control *c)
     struct signalfd_siginfo info;
     if (read(c->signal_fd, &info, sizeof(info)) != sizeof(info))
         return;
+    /* timeout(1) and a terminal's process group may deliver one wish twice. */
+    if (c->stopping && now_ns() - c->asked_ns < SAME_WISH_NS)
+        return;
     if (c->stopping)
         leave_at_once(c);
     c->stopping = true;
+    c->asked_ns = now_ns();
     vm_end(c->vm, END_STOPPED, "stopped by signal %u (%s)", info.ssi_signo,
            sigabbrev_np((int)info.ssi_signo));
 }

@@ -10,6 +10,7 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 struct vm;
 struct tty;
@@ -21,8 +22,9 @@ struct control {
     const struct vm_config *config; /* its vsock socket is removed, */
     const struct tty *tty;          /* and the terminal restored, when the process is left at once */
     int signal_fd, quit_fd;
-    int owner_fd;  /* not owned; -1: none */
-    bool stopping; /* the thread's: it has asked the VM to end */
+    int owner_fd;      /* not owned; -1: none */
+    bool stopping;     /* the thread's: it has asked the VM to end */
+    uint64_t asked_ns; /* when; the thread's */
     bool started;
     pthread_t thread;
 };
