@@ -61,7 +61,7 @@ static int client_read(struct vsock_client *c, uint32_t *port)
         return errno == EAGAIN || errno == EINTR ? 0 : -errno;
     if (n == 0)
         return -ECONNRESET;
-    size_t taken;
+    size_t taken = 0;
     int ret = vsock_line_feed(&c->line, buf, (size_t)n, &taken, port);
     if (recv(c->fd, buf, taken, MSG_DONTWAIT) != (ssize_t)taken)
         return -EIO;
@@ -75,7 +75,7 @@ static void client_readable(struct loop_source *s, uint32_t events)
     struct vsock_host *h = c->host;
     struct vsock_mux *m = h->mux;
     vsock_mux_enter(m, NULL);
-    uint32_t port;
+    uint32_t port = 0;
     int ret = client_read(c, &port);
     if (ret == -EPROTO)
         log_warn_limited(&h->refusals, LOG_VSOCK, "%s: a client sent no 'CONNECT <port>' line", h->path);
