@@ -17,8 +17,9 @@
  *  - It returns 0 or a count on success and one of the negative CUBBY_E… codes on failure; the last parameter
  *    (may be NULL) then says in one sentence what failed, on which object, why, and what to try.
  *  - The library never exits, never prints, never changes signal handlers or the signal mask of the caller,
- *    raises no SIGPIPE and no SIGCHLD, leaves no zombie, and has no global state. Its descriptors are
- *    close-on-exec.
+ *    raises no SIGPIPE, leaves no zombie, and has no global state. Its descriptors are close-on-exec. A box
+ * is a child process: the caller sees SIGCHLD when it ends, and should wait for its own children by their
+ * pids.
  *  - Option structs start with their size (`.size = sizeof(opt)`); fields that are zero or NULL mean the
  *    documented default. A later library accepts the shorter struct of an older header. What they point to is
  *    copied and need not outlive the call.

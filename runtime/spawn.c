@@ -3,8 +3,11 @@
  * Theory of operation: clone(2) the way posix_spawn(3) uses it, with CLONE_VM and CLONE_VFORK: the child runs
  * on a stack of its own in our memory until it has called execve(), so a host program with gigabytes mapped
  * starts a box as quickly as a small one, and an error comes back through a plain variable. What posix_spawn
- * does not offer is the exit signal 0: such a child sends no SIGCHLD and is invisible to the host program's
- * waitpid(-1) (it wants __WALL), and its death can be waited for by nobody but us.
+ * does not offer is CLONE_PIDFD, and closing all descriptors but a few.
+ *
+ * Like every child it raises SIGCHLD when it ends (execve() sets that, whatever clone() was told), and a host
+ * program that waits for any child may reap it before us. Then only the number of the signal that killed it
+ * is lost: that it has ended we see by its pidfd, and why it tells us through a pipe.
  */
 #include "runtime/spawn.h"
 
@@ -102,8 +105,8 @@ static int clone_child(struct job *job, void *stack, struct child *c)
     sigfillset(&all);
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     pthread_sigmask(SIG_BLOCK, &all, &before);
-    c->pid =
-        clone(child_main, (char *)stack + CHILD_STACK, CLONE_VM | CLONE_VFORK | CLONE_PIDFD, job, &c->pidfd);
+    c->pid = clone(child_main, (char *)stack + CHILD_STACK, CLONE_VM | CLONE_VFORK | CLONE_PIDFD | SIGCHLD,
+                   job, &c->pidfd);
     int ret = c->pid < 0 ? -errno : 0;
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     pthread_setcancelstate(cancel, NULL);
@@ -143,12 +146,10 @@ bool child_reap(struct child *c, bool wait)
     siginfo_t info = {0};
     int ret;
     do {
-        ret = waitid(P_PIDFD, (id_t)c->pidfd, &info, WEXITED | __WALL | (wait ? 0 : WNOHANG));
+        ret = waitid(P_PIDFD, (id_t)c->pidfd, &info, WEXITED | (wait ? 0 : WNOHANG));
     } while (ret < 0 && errno == EINTR);
     if (ret < 0) {
-        /* ECHILD: the host program ignores children, or took it by __WALL. It is gone in any case. */
-        c->ended = true;
-        c->status = 0;
+        c->ended = c->status_lost = true; /* ECHILD: somebody else reaped it */
     } else if (info.si_pid) {
         c->ended = true;
         c->status = info.si_code == CLD_EXITED ? info.si_status << 8 : info.si_status & 0x7F;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Child processes of a library: no SIGCHLD, no zombie that the host program's waitpid(-1) could meet, no
- * descriptor inherited but those named, and an identity that cannot be reused (a pidfd).
+ * Child processes of a library: no zombie, no descriptor inherited but those named, and an identity that
+ * cannot be reused (a pidfd).
  */
 #ifndef CUBBY_RUNTIME_SPAWN_H
 #define CUBBY_RUNTIME_SPAWN_H
@@ -26,10 +26,11 @@ struct spawn_request {
 };
 
 struct child {
-    pid_t pid;  /* 0: none */
-    int pidfd;  /* owned; readable once it has ended */
-    bool ended; /* reaped; `status` holds */
-    int status; /* as of waitpid(2) */
+    pid_t pid;        /* 0: none */
+    int pidfd;        /* owned; readable once it has ended */
+    bool ended;       /* reaped; `status` holds */
+    bool status_lost; /* …unless somebody else reaped it */
+    int status;       /* as of waitpid(2) */
 };
 
 /*

@@ -186,9 +186,12 @@ static void last_log_line(const struct box_folder *folder, char *out, size_t cap
     snprintf(out, cap, "%s", line);
 }
 
-static void explain_status(int status, const char *log, struct err *e)
+static void explain_status(const struct child *c, const char *log, struct err *e)
 {
-    if (WIFSIGNALED(status))
+    int status = c->status;
+    if (c->status_lost && !log[0])
+        err_set(e, -ECHILD, "its VMM has ended without a word");
+    else if (WIFSIGNALED(status))
         err_set(e, -ESRCH, "its VMM was ended by signal %d (SIG%s)", WTERMSIG(status),
                 sigabbrev_np(WTERMSIG(status)));
     else if (log[0])
@@ -217,8 +220,8 @@ bool vmm_process_explain(const struct vmm_process *p, const struct box_folder *f
     if (!p->told_end || p->end.kind == VMM_FAILED) {
         char log[EVENT_DETAIL_MAX];
         last_log_line(folder, log, sizeof(log));
-        explain_status(p->child.status, p->told_end && detail[0] ? detail : log, e);
-        return WIFSIGNALED(p->child.status);
+        explain_status(&p->child, p->told_end && detail[0] ? detail : log, e);
+        return p->child.status_lost || WIFSIGNALED(p->child.status);
     }
     const char *words = p->end.name;
     for (size_t i = 0; i < ARRAY_LEN(reasons); i++) {
