@@ -2,8 +2,7 @@
 /*
  * Theory of operation: chained buckets, as many as connections are allowed, so chains are short. The guest
  * chooses the ports and could choose ones that all fall into one bucket if it knew the hash function: so the
- * function is drawn at random (multiply, add, mix, keep the high bits), for each table
- * anew.
+ * function is drawn at random for each table (multiply, add, mix, keep the high bits).
  */
 #include "virtio/vsock_table.h"
 

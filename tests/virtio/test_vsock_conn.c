@@ -152,6 +152,7 @@ static void host_ports_go_round_and_skip_those_in_use(void **state)
     p->mux.next_port = VSOCK_HOST_PORT_END - 1;
     CLEANUP(fd_closep) int b = peer_client(p, 52);
     CLEANUP(fd_closep) int c = peer_client(p, 52);
+    assert_true(host_open(a) && host_open(b) && host_open(c));
     static const uint32_t expected[] = {FIRST, VSOCK_HOST_PORT_END - 1, FIRST + 1};
     for (int i = 0; i < 3; i++) {
         assert_int_equal(peer_next(p), REQUEST);

@@ -542,11 +542,11 @@ static void creation_fails_cleanly_without_descriptors(void **state)
     int lowest = dup(0), failures = 0, ret;
     close(lowest);
     struct vdev *dev = NULL;
-    for (int more = 0;; more++) {
+    for (rlim_t more = 0;; more++) {
         struct vsock_config cfg = {.path = path};
         struct err e = {0};
         few = old;
-        few.rlim_cur = (rlim_t)(lowest + more);
+        few.rlim_cur = (rlim_t)lowest + more;
         assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
         ret = vsock_create(&dev, &cfg, &g.mem, g.loop, &e);
         assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);

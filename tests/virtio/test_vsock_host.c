@@ -224,6 +224,7 @@ static void a_socket_in_use_is_an_error(void **state)
     assert_non_null(strstr(e.text, x->path));
     vsock_host_close(&second); /* and is still the first one's */
     CLEANUP(fd_closep) int fd = client(x);
+    assert_true(host_open(fd));
 }
 
 static void a_path_that_no_socket_can_have_is_an_error(void **state)
@@ -301,6 +302,7 @@ static void a_full_backlog_is_told_apart(void **state)
     char path[96];
     snprintf(path, sizeof(path), "%s_9", x->path);
     CLEANUP(fd_closep) int listener = unix_listen(path, 0, NULL);
+    assert_true(listener >= 0);
     int fd[16], n = 0, ret;
     while ((ret = vsock_host_dial(&x->host, 9)) >= 0 && n < 16)
         fd[n++] = ret;
