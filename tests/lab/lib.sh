@@ -1,0 +1,61 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+# For the tests that run guests in the lab. A test is a function that fails with a code other than 0; what it prints
+# is shown then.
+
+cd "$(dirname "${BASH_SOURCE[0]}")/../.." || exit 1
+B=$PWD/build
+T=$(mktemp -d /tmp/cubby-lab.XXXXXX)
+export XDG_RUNTIME_DIR=$T/run
+mkdir -p "$XDG_RUNTIME_DIR"
+chmod 700 "$XDG_RUNTIME_DIR"
+trap 'rm -rf "$T"' EXIT
+count=0
+
+plan() { echo "1..$1"; }
+
+check() { # NAME FUNCTION [ARG…]
+  local name=$1
+  shift
+  count=$((count + 1))
+  if "$@" >"$T/log" 2>&1; then
+    echo "ok $count - $name"
+  else
+    sed 's/^/# /' "$T/log"
+    echo "not ok $count - $name"
+  fi
+}
+
+run() { "$B/cubby" run "$@"; }
+
+code_is() { # CODE COMMAND…
+  local want=$1 got
+  shift
+  "$@"
+  got=$?
+  [ "$got" = "$want" ] || { echo "exit code $got, not $want"; return 1; }
+}
+
+# No VMM, no box folder, no socket is left. A VMM that was told to stop gets a moment.
+nothing_left() {
+
+  for _ in $(seq 50); do
+    pgrep -x cubby-vmm >/dev/null || break
+    sleep 0.2
+  done
+  ! pgrep -ax cubby-vmm || return 1
+  local left
+  left=$(find "$XDG_RUNTIME_DIR" -mindepth 2 \( -type d -o -type s \) 2>/dev/null)
+  [ -z "$left" ] || { echo "left behind: $left"; return 1; }
+}
+
+# Fails with CODE, says PATTERN in one line on stderr, leaves nothing.
+refused() { # CODE PATTERN COMMAND…
+  local want=$1 pattern=$2
+  shift 2
+  code_is "$want" "$@" 2>"$T/err" </dev/null || { cat "$T/err"; return 1; }
+  cat "$T/err"
+  [ "$(grep -c . "$T/err")" -le 2 ] || { echo "more than a line and a hint"; return 1; }
+  grep -qE -- "$pattern" "$T/err" || { echo "does not say: $pattern"; return 1; }
+  nothing_left
+}
