@@ -59,8 +59,10 @@ static void on_signal(struct control *c)
         leave_at_once(c);
     c->stopping = true;
     c->asked_ns = now_ns();
-    vm_end(c->vm, END_STOPPED, "stopped by signal %u (%s)", info.ssi_signo,
-           sigabbrev_np((int)info.ssi_signo));
+    pthread_mutex_lock(&c->lock);
+    if (c->vm)
+        vm_end(c->vm, END_STOPPED, "stopped by SIG%s", sigabbrev_np((int)info.ssi_signo));
+    pthread_mutex_unlock(&c->lock);
 }
 
 /* Bytes from the owner mean nothing; the end of them means that it is gone. */

@@ -35,12 +35,13 @@ void control_block_signals(void);
 
 /*
  * Starts watching. The first signal ends the VM (END_STOPPED), as does the end of file or an error on
- * `owner_fd` (END_OWNER_GONE). A second signal, or five seconds after the first cause, leaves the process at
+ * `owner_fd` (END_OWNER_GONE). A second signal (300 ms later or more, because timeout(1)
+ * delivers one wish twice), or five seconds after the first cause, leaves the process at
  * once, with exit code 130: the terminal is restored and the vsock socket removed, nothing else is waited
  * for.
  */
 int control_start(struct control *c, struct vm *vm, const struct tty *tty, int owner_fd, struct err *e);
-/* The VM is about to be destroyed: a signal that comes now is like a second one. */
+/* The VM is about to be destroyed. */
 void control_forget_vm(struct control *c);
 /* Ends the thread. Safe when it was not started. */
 void control_stop(struct control *c);

@@ -20,6 +20,9 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+/* Non-blocking: a FIFO that nobody reads is an error (ENXIO), not a VMM that hangs. */
+#define CONSOLE_OPEN (O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK)
+
 static void on_read(void *owner, uint64_t offset, void *data, uint32_t len)
 {
     vmmio_read(owner, (uint32_t)offset, data, len);
@@ -68,7 +71,7 @@ static int open_extra_ports(const struct vm_config *c, struct console_config *cc
         char path[4096];
         if ((size_t)snprintf(path, sizeof(path), "%s.%u", c->console, i) >= sizeof(path))
             return err_set(e, -ENAMETOOLONG, "the console's path '%s' is too long", c->console);
-        fds[i] = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
+        fds[i] = open(path, CONSOLE_OPEN, 0600);
         if (fds[i] < 0)
             return err_sys(e, "cannot open '%s' for console port %u", path, i);
         cc->port[i].out_fd = fds[i];
@@ -95,7 +98,7 @@ static int add_console(struct vm *vm, struct err *e)
             cc.rows = size.ws_row;
         }
     } else if (c->console) {
-        file = open(c->console, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
+        file = open(c->console, CONSOLE_OPEN, 0600);
         if (file < 0)
             return err_sys(e, "cannot open '%s' for the console", c->console);
         cc.port[0].out_fd = file;

@@ -218,6 +218,20 @@ bool probe_usable(const struct probe *p)
     return p->count > 0;
 }
 
+/* KVM is there, with all that it says it can do, and still a guest failed. */
+static bool guests_failed(const struct probe *p)
+{
+    bool failed = false;
+    for (unsigned i = 0; i < p->count; i++) {
+        const struct probe_check *c = &p->check[i];
+        if (strncmp(c->name, "guest-", 6) == 0)
+            failed |= !c->ok;
+        else if (c->required && !c->ok)
+            return false;
+    }
+    return failed;
+}
+
 void probe_print(const struct probe *p, FILE *to)
 {
     for (unsigned i = 0; i < p->count; i++) {
@@ -228,7 +242,15 @@ void probe_print(const struct probe *p, FILE *to)
                               : "hint",
                 c->name, c->detail, c->ok ? "" : "; ", c->remedy);
     }
-    fprintf(to, probe_usable(p) ? "This host can run boxes.\n" : "This host cannot run boxes.\n");
+    if (probe_usable(p))
+        fputs("This host can run boxes.\n", to);
+    else if (guests_failed(p))
+        fputs("This host has a KVM, but cannot run boxes: it emulates the code of a kernel piece by piece "
+              "instead "
+              "of running it, and not all of it.\n",
+              to);
+    else
+        fputs("This host cannot run boxes.\n", to);
 }
 
 int probe_print_json(const struct probe *p, FILE *to)

@@ -27,7 +27,7 @@ int status_init(struct status *s, const char *to, struct err *e)
         s->fd = (int)fd;
         return 0;
     }
-    s->fd = open(to, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0644);
+    s->fd = open(to, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK, 0644);
     s->owned = true;
     return s->fd < 0 ? err_sys(e, "--events: cannot open '%s'", to) : 0;
 }

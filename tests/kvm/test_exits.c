@@ -323,10 +323,11 @@ GUEST(smp, "lea 10f(%rip), %rsi\n"
            "movl $0x1ff, 0xf0(%rbx)\n"
            "movl $0xc4500, 0x300(%rbx)\n" /* INIT, all but self */
            "movl $0xc4660, 0x300(%rbx)\n" /* SIPI */
-           "1: pause\n"
-           "cmpb $3, 0x61000\n"
-           "jne 1b\n"
            "mov $" DEVICE ", %edx\n"
+           "mov (%rdx), %ecx\n" /* how many there are */
+           "1: pause\n"
+           "cmpb %cl, 0x61000\n"
+           "jne 1b\n"
            "movzbl 0x61000, %eax\n"
            "mov %al, (%rdx)\n" POWER_OFF "10: .code16\n"
            "mov $0x6000, %ax\n"
@@ -339,13 +340,17 @@ GUEST(smp, "lea 10f(%rip), %rsi\n"
 static void further_cpus_start_by_init_and_sipi(void **state)
 {
     (void)state;
-    struct guest g;
-    guest_init(&g);
-    g.config.cpus = 4;
-    GUEST_RUN(&g, smp);
-    expect_end(&g, END_POWEROFF);
-    expect_write(&g, 0, 0, 1, 3);
-    guest_fini(&g);
+    static const unsigned cpus[] = {2, 4, VM_CPUS_MAX};
+    for (size_t i = 0; i < sizeof(cpus) / sizeof(cpus[0]); i++) {
+        struct guest g;
+        guest_init(&g);
+        g.config.cpus = cpus[i];
+        g.answer = cpus[i] - 1;
+        GUEST_RUN(&g, smp);
+        expect_end(&g, END_POWEROFF);
+        expect_write(&g, 0, 0, 1, cpus[i] - 1);
+        guest_fini(&g);
+    }
 }
 
 /* What CPUID says: APIC id, hypervisor, KVM's signature. */
