@@ -355,6 +355,16 @@ static void a_read_only_disk_says_so_and_takes_no_write_case_25(void **state)
     assert_disk_is_pattern(r, 0, DISK_SIZE);
 }
 
+/* The descriptor that the caller gave would allow it. */
+static void a_read_only_disk_on_a_writable_descriptor_takes_no_write_case_25(void **state)
+{
+    struct rig *r = *state;
+    uint8_t data[512] = {0};
+    start(r, &(struct blk_config){.fd = r->fd, .read_only = true}, RO_FEATURES);
+    assert_int_equal(request(r, VIRTIO_BLK_T_OUT, 1, drv_out(&r->g, data, 512)), VIRTIO_BLK_S_IOERR);
+    assert_disk_is_pattern(r, 0, DISK_SIZE);
+}
+
 /* --- Refusals --- */
 
 static void requests_past_the_end_fail_case_25(void **state)
@@ -983,6 +993,7 @@ int main(void)
         CASE(event_idx_works_with_many_requests),
         CASE(the_configuration_describes_the_disk),
         CASE(a_read_only_disk_says_so_and_takes_no_write_case_25),
+        CASE(a_read_only_disk_on_a_writable_descriptor_takes_no_write_case_25),
         CASE(requests_past_the_end_fail_case_25),
         CASE(lengths_that_are_no_sectors_fail_case_25),
         CASE(a_huge_length_fails_without_any_allocation_case_13),
