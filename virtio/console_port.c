@@ -279,7 +279,6 @@ static int fill_buffers(struct port *p)
 
 int port_serve_rx(struct port *p)
 {
-    watch_input(p, 0);
     /* Linux throws away what arrives for a port that no process has open: keep it here until one has. */
     if (p->in_fd < 0 || (p->id != 0 && !p->guest_open))
         return 0;

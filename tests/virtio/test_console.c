@@ -433,7 +433,7 @@ static void a_full_disk_loses_output_and_is_tried_again_case_37(void **state)
     int lines = log_captured(&c, text, sizeof(text));
     log_configure("off");
     assert_non_null(strstr(text, "No space left"));
-    assert_true(lines >= 1 && lines < 500);
+    assert_true(lines >= 2 && lines < 500); /* more than one line: it was tried more than once */
     assert_false(drv_broken(&r->g));
 }
 
@@ -518,6 +518,7 @@ static void input_waits_for_buffers_without_spinning_case_34(void **state)
     start(r, 0);
     assert_int_equal(write(r->in[1], "abcdefgh", 8), 8);
     assert_true(loop_sleeps(r));
+    assert_true(drv_must_kick(&r->g.q[RX0], 0));
     expect_input(r, RX0, give(r, RX0, 3), "abc");
     assert_true(loop_sleeps(r));
     expect_input(r, RX0, give(r, RX0, 3), "def");
@@ -844,6 +845,7 @@ static void a_guest_that_asks_and_never_listens_costs_nothing_case_11(void **sta
         tell(r, 1, VIRTIO_CONSOLE_PORT_READY, 1);
         r->g.next_gpa = mark;
     }
+    assert_true(drv_must_kick(&r->g.q[CTRL_RX], 0)); /* for the first buffer, it wants to be told */
     expect_control(r, 0, VIRTIO_CONSOLE_PORT_ADD, 1);
     expect_control(r, 1, VIRTIO_CONSOLE_PORT_ADD, 1);
     expect_control(r, 1, VIRTIO_CONSOLE_PORT_NAME, 1);
