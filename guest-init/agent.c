@@ -176,6 +176,7 @@ static void accept_event(struct loop_source *src, uint32_t events)
     (void)events;
     struct agent *a = CONTAINER_OF(src, struct agent, listener);
     int fd = accept4(a->config.listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    log_debug(LOG_INIT, "accept: %d", fd);
     if (fd >= 0 && a->session_count < AGENT_SESSIONS_MAX) {
         session_accept(a, fd);
     } else if (fd >= 0) {

@@ -7,6 +7,7 @@
  */
 #include "guest-init/session.h"
 
+#include "base/log.h"
 #include "base/own.h"
 #include "guest-init/agent.h"
 #include "guest-init/exec.h"
@@ -198,6 +199,7 @@ static const struct rule {
 static void session_frame(struct conn *c, const struct frame *f)
 {
     struct session *s = CONTAINER_OF(c, struct session, conn);
+    log_debug(LOG_INIT, "session %d: %s", c->fd, frame_name(f->type));
     const struct rule *rule = f->type < ARRAY_LEN(rules) ? &rules[f->type] : NULL;
     if (!rule || !rule->handle || !(rule->phases & 1u << s->phase))
         fail(s, STAGE_PROTOCOL, EPROTO, "%s is not expected here", frame_name(f->type));
@@ -236,6 +238,7 @@ static void session_drained(struct conn *c)
 static void session_ended(struct conn *c, int err)
 {
     struct session *s = CONTAINER_OF(c, struct session, conn);
+    log_debug(LOG_INIT, "session %d: input ends (%d)", c->fd, err);
     if (err == -EPROTO)
         fail(s, STAGE_PROTOCOL, EPROTO, "a frame of unknown type, or with flags that are not in use");
     else if (err == -EMSGSIZE)

@@ -6,10 +6,11 @@
 #ifndef CUBBY_TESTS_GUEST_INIT_CLIENT_H
 #define CUBBY_TESTS_GUEST_INIT_CLIENT_H
 
+#include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
-#include <setjmp.h>
+
 #include <cmocka.h>
 
 #include "base/io.h"
@@ -108,8 +109,7 @@ static inline int serve_stop(struct served *v)
     int status = -1;
     put(v->host, frame, msg_shutdown_encode(&(struct msg_shutdown){1000}, frame, sizeof(frame)));
     shutdown(v->host, SHUT_WR);
-    while (read(v->host, frame, sizeof(frame)) > 0) {
-    }
+    while (read(v->host, frame, sizeof(frame)) > 0) {}
     close(v->host);
     assert_int_equal(waitpid(v->pid, &status, 0), v->pid);
     unlink(v->socket);
@@ -311,6 +311,13 @@ static inline void client_started(struct client *c, struct outcome *o)
     while (!o->started && !o->error && client_next(c, &f))
         outcome_note(c, o, &f);
     assert_true(o->started);
+}
+
+/* Until the process is reaped; the test's alarm() is the deadline. */
+static inline void await_death(pid_t pid)
+{
+    while (kill(pid, 0) == 0)
+        usleep(10000);
 }
 
 static inline struct exec_request request_of(const char *const *argv)

@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An independent client of cubby's agent, written from docs/protocol.md alone.
+
+    python3 agent_client.py VSOCK_SOCKET [--stdin] [--tty] [--user U] [--cwd D] [--timeout MS] -- COMMAND...
+
+Prints the command's output and, on stderr, its result as one line. Used by tests; imports nothing of cubby.
+"""
+import argparse
+import os
+import socket
+import struct
+import sys
+
+HELLO, ERROR = 0x01, 0x02
+EXEC, STDIN, SIGNAL, KILL, RESIZE = 0x10, 0x11, 0x12, 0x13, 0x14
+STREAM_EOF, WINDOW = 0x18, 0x19
+STARTED, STDOUT, STDERR, EXITED = 0x20, 0x21, 0x22, 0x23
+MAGIC, AGENT_PORT = 0x59425543, 1025
+FLAG_STDIN, FLAG_STDOUT, FLAG_STDERR = 1, 2, 4
+CREDIT = 1 << 20
+
+
+def frame(kind, payload=b""):
+    return struct.pack("<IBBH", len(payload), kind, 0, 0) + payload
+
+
+def field(tag, value):
+    return struct.pack("<HI", tag, len(value)) + value
+
+
+def text(tag, value):
+    return field(tag, os.fsencode(value) + b"\0")
+
+
+class Agent:
+    """One operation connection."""
+
+    def __init__(self, path, port=AGENT_PORT):
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.connect(path)
+        self.sock.sendall(b"CONNECT %d\n" % port)
+        self.buf = b""
+        while b"\n" not in self.buf:
+            more = self.sock.recv(64)
+            if not more:
+                raise ConnectionError("refused")
+            self.buf += more
+        line, self.buf = self.buf.split(b"\n", 1)
+        if not line.startswith(b"OK "):
+            raise ConnectionError(line.decode())
+        self.send(HELLO, struct.pack("<IHH", MAGIC, 1, 1))
+
+    def send(self, kind, payload=b""):
+        self.sock.sendall(frame(kind, payload))
+
+    def take(self, count):
+        while len(self.buf) < count:
+            more = self.sock.recv(1 << 18)
+            if not more:
+                raise EOFError("the agent closed the connection")
+            self.buf += more
+        data, self.buf = self.buf[:count], self.buf[count:]
+        return data
+
+    def next(self):
+        length, kind, flags, reserved = struct.unpack("<IBBH", self.take(8))
+        if flags or reserved:
+            raise ValueError("bits that version 1 does not have")
+        return kind, self.take(length)
+
+    def exec(self, argv, env=(), cwd=None, user=None, tty=None, timeout_ms=0, grace_ms=2000, limits=None,
+             flags=FLAG_STDOUT | FLAG_STDERR):
+        body = b"".join(text(1, a) for a in argv) + b"".join(text(2, v) for v in env)
+        if cwd:
+            body += text(3, cwd)
+        if user:
+            body += text(4, user)
+        if tty:
+            body += field(5, struct.pack("<HH", *tty))
+            flags &= ~FLAG_STDERR
+        if timeout_ms:
+            body += field(6, struct.pack("<Q", timeout_ms))
+        body += field(7, struct.pack("<I", grace_ms))
+        if limits:
+            body += field(9, struct.pack("<QII", *limits))
+        body += field(10, struct.pack("<I", flags)) + field(11, struct.pack("<II", CREDIT, CREDIT))
+        self.send(EXEC, body)
+
+    def credit(self, stream, count):
+        self.send(WINDOW, struct.pack("<BxxxI", stream, count))
+
+    def result(self, out, err):
+        """Reads until the end; `out` and `err` are called with bytes."""
+        while True:
+            kind, data = self.next()
+            if kind == STDOUT:
+                out(data)
+                self.credit(1, len(data))
+            elif kind == STDERR:
+                err(data)
+                self.credit(2, len(data))
+            elif kind == ERROR:
+                stage, _, errnum = struct.unpack_from("<HHI", data)
+                return {"error": stage, "errno": errnum, "text": data[8:].decode(errors="replace")}
+            elif kind == EXITED:
+                names = ("how", "code", "signo", "flags", "wall_ns", "utime_us", "stime_us", "max_rss", "mem_peak")
+                return dict(zip(names, struct.unpack("<BBBxIQQQQQ", data)))
+            elif kind not in (HELLO, STARTED, STREAM_EOF, WINDOW):
+                raise ValueError("unexpected frame 0x%02x" % kind)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("socket")
+    parser.add_argument("--stdin", action="store_true")
+    parser.add_argument("--tty", action="store_true")
+    parser.add_argument("--user")
+    parser.add_argument("--cwd")
+    parser.add_argument("--timeout", type=int, default=0)
+    parser.add_argument("--memory", type=int, default=0)
+    parser.add_argument("--pids", type=int, default=0)
+    parser.add_argument("command", nargs="+")
+    o = parser.parse_args()
+    agent = Agent(o.socket)
+    flags = FLAG_STDOUT | FLAG_STDERR | (FLAG_STDIN if o.stdin else 0)
+    agent.exec(o.command, user=o.user, cwd=o.cwd, timeout_ms=o.timeout, tty=(43, 132) if o.tty else None,
+               limits=(o.memory, o.pids, 0) if o.memory or o.pids else None, flags=flags)
+    if o.stdin:
+        # 64 KiB of credit are there from the start: enough for what tests send this way.
+        data = sys.stdin.buffer.read(65536)
+        if data:
+            agent.send(STDIN, data)
+        agent.send(STREAM_EOF, b"\0")
+    result = agent.result(lambda b: os.write(1, b), lambda b: os.write(2, b))
+    print(" ".join("%s=%s" % item for item in result.items()), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()
