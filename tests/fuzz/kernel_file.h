@@ -30,7 +30,7 @@ static inline void check_loaded(const struct gmem *m, const struct kernel_image 
     must(low[0] == 0 && memcmp(low, low + 1, LAYOUT_CMDLINE - 1) == 0);
 }
 
-static inline void load_as_kernel(const uint8_t *data, size_t len, enum boot_protocol protocol, bool copy)
+static inline void load_as_kernel(const uint8_t *data, size_t len, enum boot_protocol protocol, bool map)
 {
     struct gmem m = {0};
     struct boot_file f;
@@ -39,7 +39,7 @@ static inline void load_as_kernel(const uint8_t *data, size_t len, enum boot_pro
     int fd = memfd_create("kernel", MFD_CLOEXEC);
     must(fd >= 0 && write_full(fd, data, len) == 0);
     must(layout_add_ram(&m, 32, NULL) == 0);
-    int ret = boot_file_init(&f, "kernel", "input", fd, copy, &e);
+    int ret = boot_file_init(&f, "kernel", "input", fd, map, &e);
     if (ret == 0)
         ret = kernel_load(&f, &m, protocol, &k, &e);
     if (ret == 0)

@@ -159,13 +159,13 @@ static inline void image_bzimage(struct image *img)
     memcpy(img->bytes + 0x1f1, &s, sizeof(s));
 }
 
-/* Loads the image as a kernel into *m. */
+/* Loads the image as a kernel into *m, mapped where that is possible. */
 static inline int image_load(const struct image *img, struct gmem *m, enum boot_protocol protocol,
                              struct kernel_image *out, struct err *e)
 {
     struct boot_file f;
     int fd = image_file(img->bytes, img->len);
-    int ret = boot_file_init(&f, "kernel", IMAGE_NAME, fd, false, e);
+    int ret = boot_file_init(&f, "kernel", IMAGE_NAME, fd, true, e);
     if (ret == 0)
         ret = kernel_load(&f, m, protocol, out, e);
     close(fd);

@@ -17,7 +17,7 @@
 static int look_at(int fd, struct err *e)
 {
     struct boot_file f;
-    return boot_file_init(&f, "initrd", "x", fd, false, e);
+    return boot_file_init(&f, "initrd", "x", fd, true, e);
 }
 
 static void only_regular_files_with_content_are_taken(void **state)
@@ -57,8 +57,8 @@ static void a_file_that_may_not_be_read_is_an_error(void **state)
     assert_int_equal(write_full(made, "abc", 3), 0);
     CLEANUP(fd_closep) int fd = open(path, O_WRONLY | O_CLOEXEC);
     unlink(path);
-    assert_int_equal(boot_file_init(&f, "kernel", "x", fd, false, NULL), 0);
-    assert_true(f.copy); /* a file that cannot be mapped is copied */
+    assert_int_equal(boot_file_init(&f, "kernel", "x", fd, true, NULL), 0);
+    assert_false(f.map); /* a file that cannot be mapped is read */
     assert_int_equal(boot_file_read(&f, 0, &byte, 1, &e), -EBADF);
     assert_non_null(strstr(e.text, "cannot read kernel 'x': "));
 }
@@ -69,7 +69,7 @@ static void reads_stay_inside_the_file(void **state)
     struct boot_file f;
     char buf[8];
     CLEANUP(fd_closep) int fd = image_file("abcdef", 6);
-    assert_int_equal(boot_file_init(&f, "kernel", "x", fd, false, NULL), 0);
+    assert_int_equal(boot_file_init(&f, "kernel", "x", fd, true, NULL), 0);
     assert_int_equal(f.size, 6);
     assert_int_equal(boot_file_read(&f, 2, buf, 4, NULL), 0);
     assert_memory_equal(buf, "cdef", 4);
@@ -86,7 +86,7 @@ static void a_file_that_shrinks_is_an_error(void **state)
     struct err e;
     char buf[6];
     CLEANUP(fd_closep) int fd = image_file("abcdef", 6);
-    assert_int_equal(boot_file_init(&f, "kernel", "x", fd, false, NULL), 0);
+    assert_int_equal(boot_file_init(&f, "kernel", "x", fd, true, NULL), 0);
     assert_int_equal(ftruncate(fd, 3), 0);
     assert_int_equal(boot_file_read(&f, 0, buf, 6, &e), -ENOEXEC);
     assert_string_equal(e.text, "kernel 'x' was cut short while it was read");
@@ -102,7 +102,7 @@ static void pieces_outside_the_file_or_memory_are_refused(void **state)
     image_fill(&img, 0x3000);
     assert_int_equal(layout_add_ram(&m, 32, NULL), 0);
     CLEANUP(fd_closep) int fd = image_file(img.bytes, img.len);
-    assert_int_equal(boot_file_init(&f, "kernel", "x", fd, false, NULL), 0);
+    assert_int_equal(boot_file_init(&f, "kernel", "x", fd, true, NULL), 0);
     static const struct {
         struct boot_piece piece;
         int code;
@@ -133,7 +133,7 @@ static void pieces_of_any_alignment_arrive_whole(void **state)
     image_fill(&img, 0x5000);
     assert_int_equal(layout_add_ram(&m, 32, NULL), 0);
     CLEANUP(fd_closep) int fd = image_file(img.bytes, img.len);
-    assert_int_equal(boot_file_init(&f, "kernel", "x", fd, false, NULL), 0);
+    assert_int_equal(boot_file_init(&f, "kernel", "x", fd, true, NULL), 0);
     gpa_t area = 0x200000;
     for (unsigned i = 0; i < ARRAY_LEN(at) * ARRAY_LEN(at) * ARRAY_LEN(lens); i++, area += 0x8000) {
         struct boot_piece p = {

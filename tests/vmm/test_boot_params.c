@@ -223,10 +223,10 @@ static void the_initrd_ends_with_low_ram(void **state)
     for (size_t i = 0; i < sizeof(bytes); i++)
         bytes[i] = image_byte(i);
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        for (int copy = 0; copy < 2; copy++) {
+        for (int map = 0; map < 2; map++) {
             struct boot b;
             boot_open(&b, cases[i].memory_mib);
-            b.src.copy = copy;
+            b.src.map = map;
             b.src.initrd_fd = image_file(bytes, sizeof(bytes));
             assert_int_equal(boot_run(&b), 0);
             assert_int_equal(b.entry.initrd_start, cases[i].end - 0x3000);

@@ -43,7 +43,7 @@ static void assert_good_elf(const struct gmem *m)
 static void segments_land_where_they_belong_and_bss_is_zero(void **state)
 {
     (void)state;
-    for (int copy = 0; copy < 2; copy++) {
+    for (int map = 0; map < 2; map++) {
         struct gmem m = {0};
         struct image img;
         struct kernel_image k;
@@ -51,7 +51,7 @@ static void segments_land_where_they_belong_and_bss_is_zero(void **state)
         image_elf(&img);
         assert_int_equal(layout_add_ram(&m, MEMORY_MIB, NULL), 0);
         CLEANUP(fd_closep) int fd = image_file(img.bytes, img.len);
-        assert_int_equal(boot_file_init(&f, "kernel", IMAGE_NAME, fd, copy, NULL), 0);
+        assert_int_equal(boot_file_init(&f, "kernel", IMAGE_NAME, fd, map, NULL), 0);
         assert_int_equal(kernel_load(&f, &m, BOOT_AUTO, &k, NULL), 0);
         assert_int_equal(k.kind, KERNEL_LINUX64);
         assert_int_equal(k.entry, ELF_ENTRY);
@@ -63,10 +63,10 @@ static void segments_land_where_they_belong_and_bss_is_zero(void **state)
     }
 }
 
-static void whole_pages_are_shared_with_the_file_unless_copied(void **state)
+static void mapped_pages_are_shared_with_the_file_until_written(void **state)
 {
     (void)state;
-    for (int copy = 0; copy < 2; copy++) {
+    for (int map = 0; map < 2; map++) {
         struct gmem m = {0};
         struct image img;
         struct kernel_image k;
@@ -75,11 +75,11 @@ static void whole_pages_are_shared_with_the_file_unless_copied(void **state)
         image_elf(&img);
         assert_int_equal(layout_add_ram(&m, MEMORY_MIB, NULL), 0);
         CLEANUP(fd_closep) int fd = image_file(img.bytes, img.len);
-        assert_int_equal(boot_file_init(&f, "kernel", IMAGE_NAME, fd, copy, NULL), 0);
+        assert_int_equal(boot_file_init(&f, "kernel", IMAGE_NAME, fd, map, NULL), 0);
         assert_int_equal(kernel_load(&f, &m, BOOT_AUTO, &k, NULL), 0);
         assert_int_equal(pwrite(fd, "\xee", 1, ELF_TEXT_AT), 1);
         assert_int_equal(gmem_read(&m, ELF_TEXT, &seen, 1), 0);
-        assert_int_equal(seen, copy ? image_byte(ELF_TEXT_AT) : 0xee);
+        assert_int_equal(seen, map ? 0xee : image_byte(ELF_TEXT_AT));
         /* …but what the guest writes stays its own. */
         assert_int_equal(gmem_write(&m, ELF_TEXT + 1, &mine, 1), 0);
         assert_int_equal(pread(fd, &in_file, 1, ELF_TEXT_AT + 1), 1);
@@ -301,7 +301,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(segments_land_where_they_belong_and_bss_is_zero),
-        cmocka_unit_test(whole_pages_are_shared_with_the_file_unless_copied),
+        cmocka_unit_test(mapped_pages_are_shared_with_the_file_until_written),
         cmocka_unit_test(segments_may_share_a_page),
         cmocka_unit_test(a_segment_may_end_with_the_memory),
         cmocka_unit_test(segments_that_are_not_loaded_are_not_checked),

@@ -49,7 +49,7 @@ static int check_source(const struct gmem *m, const struct boot_source *src, str
 static int load_kernel(struct gmem *m, const struct boot_source *src, struct kernel_image *k, struct err *e)
 {
     struct boot_file f;
-    int ret = boot_file_init(&f, "kernel", src->kernel_path, src->kernel_fd, src->copy, e);
+    int ret = boot_file_init(&f, "kernel", src->kernel_path, src->kernel_fd, src->map, e);
     return ret < 0 ? ret : kernel_load(&f, m, src->protocol, k, e);
 }
 
@@ -60,7 +60,7 @@ static int load_initrd(struct gmem *m, const struct boot_source *src, const stru
     *out = (struct initrd){0};
     if (src->initrd_fd < 0)
         return 0;
-    int ret = boot_file_init(&f, "initrd", src->initrd_path, src->initrd_fd, src->copy, e);
+    int ret = boot_file_init(&f, "initrd", src->initrd_path, src->initrd_fd, src->map, e);
     return ret < 0 ? ret : initrd_load(&f, m, k, out, e);
 }
 

@@ -38,9 +38,14 @@ struct boot_source {
     const struct boot_slot *slots;
     unsigned ioapic_pins; /* what the I/O APIC's version register reports */
     enum boot_protocol protocol;
-    /* Copy the kernel and the initrd instead of mapping them: guest memory can then be made of huge pages,
-     * and the files may change afterwards. */
-    bool copy;
+    /*
+     * Map whole pages of an ELF kernel and of the initrd from their files instead of copying them, so that
+     * boxes share those that nobody writes to. Copying is the better choice as a rule: Linux patches nearly
+     * every page of its code while it starts (alternatives, returns), so those are copied anyway, one fault
+     * after the other, and memory under a mapping cannot be made of huge pages. Counted in the lab for our
+     * kernel and an initrd of 3.4 MiB: 7,817 nested page faults when mapped, 118 when copied.
+     */
+    bool map;
 };
 
 enum boot_mode {

@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: a mapped page costs a page fault when the guest touches it first, and no memory while
- * it only reads; a copied one costs the copy, always. So whole pages are mapped, and what is left of the last
- * one is read: a piece of the next segment may follow in the same page, and a mapping would cover it.
+ * Theory of operation: a piece is read straight into guest memory, which is made of huge pages where the host
+ * has them, so that the guest runs over it without a fault. Mapping is the other way: it costs nothing at
+ * first, then a fault per page, two more if the guest writes to it. Only whole pages are mapped, and what is
+ * left of the last one is read: a piece of the next segment may follow in the same page, and a mapping would
+ * cover it.
  *
- * Whoever can write to the file can change what a running guest sees, and whoever cuts it short makes the
- * guest's access fail (KVM_RUN then returns EFAULT): files that are not trusted so far are to be copied.
+ * Whoever can write to a mapped file can change what a running guest sees, and whoever cuts it short makes
+ * the guest's access fail (KVM_RUN then returns EFAULT): only files of a trusted owner are to be mapped.
  */
 #include "vmm/arch/x86/boot_file.h"
 #include "base/io.h"
@@ -31,7 +33,7 @@ static bool can_map(int fd)
     return true;
 }
 
-int boot_file_init(struct boot_file *f, const char *what, const char *path, int fd, bool copy, struct err *e)
+int boot_file_init(struct boot_file *f, const char *what, const char *path, int fd, bool map, struct err *e)
 {
     struct stat st;
     if (fstat(fd, &st) < 0)
@@ -43,7 +45,7 @@ int boot_file_init(struct boot_file *f, const char *what, const char *path, int 
     if (st.st_size == 0)
         return err_set(e, -EINVAL, "%s '%s' is empty", what, path);
     *f = (struct boot_file){.fd = fd, .what = what, .path = path, .size = (uint64_t)st.st_size};
-    f->copy = copy || !can_map(fd);
+    f->map = map && can_map(fd);
     return 0;
 }
 
@@ -83,7 +85,7 @@ int boot_file_load(const struct boot_file *f, struct gmem *m, const struct boot_
         return err_set(e, -EFAULT, "%s '%s': 0x%" PRIx64 " bytes at 0x%" PRIx64 " are not guest memory",
                        f->what, f->path, p->len, p->gpa);
     uint64_t mapped = 0;
-    if (!f->copy && p->offset % PAGE == 0 && p->gpa % PAGE == 0)
+    if (f->map && p->offset % PAGE == 0 && p->gpa % PAGE == 0)
         mapped = p->len & ~(PAGE - 1);
     ret = gmem_map_file(m, p->gpa, f->fd, p->offset, mapped, e);
     if (ret < 0)

@@ -15,7 +15,7 @@ struct boot_file {
     const char *what; /* "kernel", "initrd": for error texts */
     const char *path; /* not owned */
     uint64_t size;    /* bytes, when it was looked at first; never 0 */
-    bool copy;        /* never map: the caller's wish, or the file cannot be mapped */
+    bool map;         /* whole pages may be mapped: the caller's wish, and the file allows it */
 };
 
 /* A run of the file's bytes and where they go. */
@@ -24,16 +24,16 @@ struct boot_piece {
     gpa_t gpa;
 };
 
-/* `copy`: see struct boot_source. 0; -EISDIR, or -EINVAL when it is no regular file or empty; or the errno of
+/* `map`: see struct boot_source. 0; -EISDIR, or -EINVAL when it is no regular file or empty; or the errno of
  * fstat(2). */
-int boot_file_init(struct boot_file *f, const char *what, const char *path, int fd, bool copy, struct err *e);
+int boot_file_init(struct boot_file *f, const char *what, const char *path, int fd, bool map, struct err *e);
 
 /* Reads exactly [offset, offset+len). -ENOEXEC when the file ends before that. */
 int boot_file_read(const struct boot_file *f, uint64_t offset, void *buf, size_t len, struct err *e);
 
 /*
- * Makes the piece appear in guest memory: whole pages by a private mapping when offset and address are
- * page-aligned (no copy, shared with every other box through the page cache), all else by reading. Bytes
+ * Makes the piece appear in guest memory: by reading it there or, with f->map and when offset and address are
+ * page-aligned, whole pages by a private mapping (shared with other boxes through the page cache). Bytes
  * beside the piece are never touched. -ENOEXEC when the file is too short, -EFAULT when the place is not
  * guest memory.
  */

@@ -12,7 +12,7 @@ struct initrd {
 };
 
 /*
- * Loads the file at the upper end of low RAM, as high as the kernel allows, whole pages mapped. 0; -ENOMEM
+ * Loads the file at the upper end of low RAM, as high as the kernel allows. 0; -ENOMEM
  * when it does not fit between the kernel and that end, with the memory that would do; or what
  * boot_file_load() says.
  */

@@ -134,8 +134,8 @@ int kernel_bzimage_load(const struct boot_file *f, struct gmem *m, struct kernel
     out->initrd_end_max = (gpa_t)out->setup.initrd_addr_max + 1;
     out->cmdline_max = out->setup.cmdline_size < LAYOUT_CMDLINE_MAX ? out->setup.cmdline_size
                                                                     : (uint32_t)LAYOUT_CMDLINE_MAX - 1;
-    /* It unpacks over itself, so every mapped page would be copied anyway, one fault at a time. */
+    /* It unpacks over itself: a mapping would be copied anyway, one fault at a time. */
     struct boot_file copied = *f;
-    copied.copy = true;
+    copied.map = false;
     return boot_file_load(&copied, m, &code, e);
 }
