@@ -132,6 +132,7 @@ def main():
     rows = {
         "cubby-vmm: exec → agent ready": lambda: boot_cubby(args),
         "QEMU microvm: exec → agent ready": lambda: boot_qemu(args),
+        "cubby run -- true": lambda: run_command([BUILD / "cubby", "run", "--memory", args.memory, "--", "true"]),
         "/bin/true without a machine": lambda: run_command(["/bin/true"]),
     }
     times = {name: [] for name in rows}

@@ -54,7 +54,7 @@ image_as_root_is_not_written() {
 }
 what_programs_expect() {
   run -- sh -c 'set -e
-    test -c /dev/null; test -d /proc/self; test -d /sys/class; mountpoint -q /sys/fs/cgroup; mountpoint -q /dev/pts
+    test -c /dev/null; test -d /proc/self; test -d /sys/class; grep -q " /sys/fs/cgroup " /proc/mounts; grep -q " /dev/pts " /proc/mounts
     test -d /dev/shm; echo x >/tmp/x; echo x >/root/x; ping -c1 -w2 127.0.0.1 >/dev/null; test "$(hostname)" != "(none)"
     grep -q localhost /etc/hosts; test "$(date +%Y)" -ge 2024; test "$(id -u)" = 0; head -c 16 /dev/random | wc -c | grep -q 16'
 }
