@@ -145,6 +145,7 @@ struct cubby_box_options {
     /* A descriptor, watched and not read: when it becomes readable, cubby_box_create() gives up the image
      * that it is making of a folder. 0 or negative: none. */
     int cancel_fd;
+    int reserved; /* 0: the struct has no padding, whose bytes would be unknown to a newer library */
 };
 
 #define CUBBY_BOX_TIMELINE 0x1u /* record the boundaries of the box's life: see cubby_box_timeline() */
@@ -261,6 +262,7 @@ struct cubby_exec_options {
     unsigned flags;         /* CUBBY_EXEC_… */
     unsigned rows, cols;    /* size of the terminal, with CUBBY_EXEC_TTY; 0: 24 and 80 */
     unsigned buffer;        /* bytes of each output stream held for the reader, 4096 … 64 Mi; 0: 256 Ki */
+    unsigned reserved;      /* 0 */
 };
 
 #define CUBBY_EXEC_STDIN     0x1u /* stdin comes from cubby_exec_write(); else it is /dev/null */
@@ -283,6 +285,7 @@ struct cubby_result {
     int exit_code; /* 0 … 255, or -N when signal N ended the command */
     int leftover;  /* 1: processes of the command went on after it, and hold its output open: the rest was cut
                     */
+    int reserved;
     uint64_t wall_ns, user_us, system_us;
     uint64_t max_rss_bytes;     /* of its largest process */
     uint64_t memory_peak_bytes; /* of all its processes together; 0: not known */

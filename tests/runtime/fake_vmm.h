@@ -378,13 +378,8 @@ static inline void fake_write_timeline(char **argv)
 }
 
 /* Until SIGTERM or the end of the owner. */
-static inline int fake_serve(int listener, char **argv)
+static inline int fake_serve(int listener, int signals, char **argv)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    int signals = signalfd(-1, &set, SFD_CLOEXEC);
     struct pollfd pfd[] = {
         {.fd = listener, .events = POLLIN}, {.fd = signals, .events = POLLIN}, {.fd = 4, .events = POLLIN}};
     for (;;) {
@@ -428,6 +423,12 @@ static inline int fake_vmm_main(char **argv)
 {
     const char *mode = getenv("FAKE_VMM") ? getenv("FAKE_VMM") : "ok", *vsock = "";
     signal(SIGPIPE, SIG_IGN);
+    /* From the start: a box may be stopped at any time. */
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    int signals = signalfd(-1, &set, SFD_CLOEXEC);
     if (argv[1] && strcmp(argv[1], "--probe") == 0)
         return fake_probe();
     for (char **a = argv; *a; a++) {
@@ -459,7 +460,7 @@ static inline int fake_vmm_main(char **argv)
     if (strcmp(mode, "silent") != 0)
         fake_ready(vsock, mode);
     fake_event("{\"event\":\"mark\",\"name\":\"agent-ready\",\"t_ns\":7}");
-    return fake_serve(listener, argv);
+    return fake_serve(listener, signals, argv);
 }
 
 /* True when this process was started as the double; the test's main() then returns fake_vmm_main(argv). */
