@@ -55,8 +55,9 @@ struct guest {
     int kernel_fd;
     unsigned nwrites;
     struct access write[ACCESSES];
-    uint64_t answer; /* what the guest reads from the device */
-    void (*on_write)(struct guest *g, const struct access *a);
+    uint64_t answer;                                           /* what the guest reads from the device */
+    void (*on_write)(struct guest *g, const struct access *a); /* on the vCPU's thread */
+    pthread_t helper;                                          /* the test's, if it starts one */
 };
 
 static inline void device_read(void *owner, uint64_t offset, void *data, uint32_t len)

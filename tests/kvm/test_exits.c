@@ -228,29 +228,26 @@ static void *stop_soon(void *arg)
 static void start_stopper(struct guest *g, const struct access *a)
 {
     (void)a;
-    pthread_t t;
-    assert_int_equal(pthread_create(&t, NULL, stop_soon, g), 0);
-    pthread_detach(t);
+    assert_int_equal(pthread_create(&g->helper, NULL, stop_soon, g), 0);
 }
 
 static void halted_and_spinning_guests_can_be_stopped(void **state)
 {
     (void)state;
-    struct guest g;
-    guest_init(&g);
-    g.config.cpus = 2; /* the second one waits for its start: it has to be kicked out too */
-    g.on_write = start_stopper;
-    GUEST_RUN(&g, halted);
-    expect_end(&g, END_STOPPED);
-    assert_string_equal(g.end.detail, "by the test");
-    usleep(50000); /* the stopper's second call */
-    guest_fini(&g);
-    guest_init(&g);
-    g.on_write = start_stopper;
-    GUEST_RUN(&g, spinning);
-    expect_end(&g, END_STOPPED);
-    usleep(50000);
-    guest_fini(&g);
+    for (int i = 0; i < 2; i++) {
+        struct guest g;
+        guest_init(&g);
+        g.config.cpus = 2; /* the second one waits for its start: it has to be kicked out too */
+        g.on_write = start_stopper;
+        if (i == 0)
+            GUEST_RUN(&g, halted);
+        else
+            GUEST_RUN(&g, spinning);
+        pthread_join(g.helper, NULL);
+        expect_end(&g, END_STOPPED);
+        assert_string_equal(g.end.detail, "by the test");
+        guest_fini(&g);
+    }
 }
 
 static void end_on_write(struct guest *g, const struct access *a)

@@ -9,27 +9,40 @@
 #include <sys/eventfd.h>
 
 /*
- * An IDT at 0x50000 whose gate 0x40 leads to `handler`; the local APIC on; then `body`. The gate is built as
- * in SDM vol. 3A figure 6-8. rbx: the test's device, rbp: the I/O APIC, r8: the local APIC.
+ * A guest with an IDT at 0x50000 whose gate 0x40 leads to `handler`, and its local APIC on: runs `body`. The
+ * gate is built as in SDM vol. 3A figure 6-8. rbx: the test's device, rbp: the I/O APIC, r8: the local APIC.
  */
-#define WITH_IDT(body, handler)                                                                              \
-    "lea 90f(%rip), %rax\n"                                                                                  \
-    "mov $0x50400, %edi\n"                                                                                   \
-    "mov %ax, (%rdi)\n"                                                                                      \
-    "movw $0x10, 2(%rdi)\n"                                                                                  \
-    "movw $0x8e00, 4(%rdi)\n"                                                                                \
-    "shr $16, %rax\n"                                                                                        \
-    "mov %ax, 6(%rdi)\n"                                                                                     \
-    "lea 91f(%rip), %rax\n"                                                                                  \
-    "lidt (%rax)\n"                                                                                          \
-    "mov $" DEVICE ", %ebx\n"                                                                                \
-    "mov $0xfec00000, %ebp\n"                                                                                \
-    "mov $0xfee00000, %r8d\n"                                                                                \
-    "movl $0x1ff, 0xf0(%r8)\n" body "91: .word 0x40f\n.quad 0x50000\n"                                       \
-    "90:\n" handler "movl $0, 0xb0(%r8)\niretq\n" /* end of interrupt */
+#define GUEST_IRQ(name, body, handler)                                                                       \
+    GUEST(name, "lea 90f(%rip), %rax\n"                                                                      \
+                "mov $0x50400, %edi\n"                                                                       \
+                "mov %ax, (%rdi)\n"                                                                          \
+                "movw $0x10, 2(%rdi)\n"                                                                      \
+                "movw $0x8e00, 4(%rdi)\n"                                                                    \
+                "shr $16, %rax\n"                                                                            \
+                "mov %ax, 6(%rdi)\n"                                                                         \
+                "lea 91f(%rip), %rax\n"                                                                      \
+                "lidt (%rax)\n"                                                                              \
+                "mov $" DEVICE ", %ebx\n"                                                                    \
+                "mov $0xfec00000, %ebp\n"                                                                    \
+                "mov $0xfee00000, %r8d\n"                                                                    \
+                "movl $0x1ff, 0xf0(%r8)\n" body "91: .word 0x40f\n.quad 0x50000\n"                           \
+                "90:\n" handler "movl $0, 0xb0(%r8)\niretq\n") /* end of interrupt */
 
-/* Redirection entry of pin 0: low half `low`. */
-#define PIN0(low) "movl $0x10, (%rbp)\nmovl $" low ", 0x10(%rbp)\n"
+/* Writes to the redirection entry of pin 0. */
+#define TO_APIC_0    "movl $0x11, (%rbp)\nmovl $0, 0x10(%rbp)\n"
+#define TO_APIC_0x77 "movl $0x11, (%rbp)\nmovl $0x77000000, 0x10(%rbp)\n"
+#define MASK_40      "movl $0x10, (%rbp)\nmovl $0x10040, 0x10(%rbp)\n"
+#define UNMASK_40    "movl $0x10, (%rbp)\nmovl $0x40, 0x10(%rbp)\n"
+#define MASK_41      "movl $0x10, (%rbp)\nmovl $0x10041, 0x10(%rbp)\n"
+#define UNMASK_41    "movl $0x10, (%rbp)\nmovl $0x41, 0x10(%rbp)\n"
+#define UNMASK_5     "movl $0x10, (%rbp)\nmovl $0x05, 0x10(%rbp)\n" /* a vector that is an exception's */
+
+/* What the guest tells the device: raise the pin; I am in the handler; I go on. */
+#define RAISE   "movl $1, (%rbx)\n"
+#define HANDLED "movl $2, (%rbx)\n"
+#define GOES_ON "movl $3, (%rbx)\n"
+
+#define WAIT "sti\nhlt\ncli\n" /* hlt comes before any interrupt that sti lets through */
 
 /* The device, told by a write of 1, raises pin 0. */
 static void raise_pin0(struct guest *g, const struct access *a)
@@ -39,9 +52,7 @@ static void raise_pin0(struct guest *g, const struct access *a)
         assert_int_equal(write(machine_slot_irq_fd(g->vm->machine, 0), &one, sizeof(one)), sizeof(one));
 }
 
-GUEST(plain, WITH_IDT(PIN0("0x40") "movl $1, (%rbx)\n"
-                                   "sti\nhlt\n" POWER_OFF,
-                      "movl $2, (%rbx)\n"));
+GUEST_IRQ(plain, UNMASK_40 RAISE WAIT POWER_OFF, HANDLED);
 
 static void edge_reaches_the_vector(void **state)
 {
@@ -57,12 +68,7 @@ static void edge_reaches_the_vector(void **state)
 }
 
 /* Raised while masked; it must arrive when unmasked, not before (3 comes in between). */
-GUEST(masked, WITH_IDT(PIN0("0x10040") "movl $1, (%rbx)\n"
-                                       "sti\n"
-                                       "nop\n"
-                                       "movl $3, (%rbx)\n"
-                                       "cli\n" PIN0("0x40") "sti\nhlt\n" POWER_OFF,
-                       "movl $2, (%rbx)\n"));
+GUEST_IRQ(masked, MASK_40 RAISE "sti\nnop\n" GOES_ON "cli\n" UNMASK_40 WAIT POWER_OFF, HANDLED);
 
 static void edge_while_masked_is_not_lost(void **state)
 {
@@ -80,9 +86,7 @@ static void edge_while_masked_is_not_lost(void **state)
 
 /* Unmasked, masked, raised, unmasked with another vector's route first: the route in force is the last one.
  */
-GUEST(again, WITH_IDT(PIN0("0x41") PIN0("0x10041") "movl $1, (%rbx)\n" PIN0("0x10040")
-                          PIN0("0x40") "sti\nhlt\ncli\nmovl $1, (%rbx)\nsti\nhlt\n" POWER_OFF,
-                      "movl $2, (%rbx)\n"));
+GUEST_IRQ(again, UNMASK_41 MASK_41 RAISE MASK_40 UNMASK_40 WAIT RAISE WAIT POWER_OFF, HANDLED);
 
 static void pins_can_be_masked_and_routed_anew(void **state)
 {
@@ -100,12 +104,9 @@ static void pins_can_be_masked_and_routed_anew(void **state)
 
 /* A route to an APIC that does not exist, and to vectors that are not allowed: nothing arrives, nothing
  * breaks. */
-GUEST(nowhere,
-      WITH_IDT("movl $0x11, (%rbp)\nmovl $0x77000000, 0x10(%rbp)\n" PIN0(
-                   "0x40") "movl $1, (%rbx)\n"
-                           "movl $0x11, (%rbp)\nmovl $0, 0x10(%rbp)\n" PIN0("0x10000") PIN0(
-                               "0x05") "movl $1, (%rbx)\n" PIN0("0x10040") "sti\nnop\nnop\ncli\n" POWER_OFF,
-               "movl $2, (%rbx)\n"));
+GUEST_IRQ(nowhere,
+          TO_APIC_0x77 UNMASK_40 RAISE TO_APIC_0 MASK_41 UNMASK_5 RAISE MASK_40 "sti\nnop\ncli\n" POWER_OFF,
+          HANDLED);
 
 static void routes_to_nowhere_do_no_harm(void **state)
 {
