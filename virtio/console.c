@@ -75,16 +75,16 @@ static const struct vdev_ops console_ops = {
 
 static void fill_device(struct console *con, const struct console_config *cfg)
 {
-    bool many = cfg->nports > 1;
+    bool control = cfg->nports > 1 || cfg->port[0].in_fd >= 0;
     con->stall_ms = cfg->stall_ms ? cfg->stall_ms : CONSOLE_STALL_MS;
     con->config.cols = htole16(cfg->cols);
     con->config.rows = htole16(cfg->rows);
     con->config.max_nr_ports = htole32(cfg->nports);
     con->dev.ops = &console_ops;
     con->dev.features = (cfg->cols || cfg->rows ? BIT64(VIRTIO_CONSOLE_F_SIZE) : 0) |
-                        (many ? BIT64(VIRTIO_CONSOLE_F_MULTIPORT) : 0);
+                        (control ? BIT64(VIRTIO_CONSOLE_F_MULTIPORT) : 0);
     con->dev.config_size = offsetof(struct virtio_console_config, emerg_wr);
-    con->dev.nqueues = many ? 2 * cfg->nports + 2 : 2;
+    con->dev.nqueues = control ? 2 * cfg->nports + 2 : 2;
 }
 
 int console_create(struct vdev **out, const struct console_config *cfg, struct gmem *mem, struct loop *loop,

@@ -3,7 +3,9 @@
  * virtio-console (virtio 1.2 §5.3): the guest's kernel log and terminal (hvc0) on port 0, and up to two more
  * ports as plain byte channels (/dev/vport0p1, or by name under /dev/virtio-ports/).
  *
- * One port is the cheap form: two queues and no control messages. With more the device offers MULTIPORT.
+ * One port without input is the cheap form: two queues and no control messages. With input or more ports the
+ * device offers MULTIPORT: only the control messages say when the guest is ready for input, and Linux throws
+ * away what comes before. A driver that does not take MULTIPORT has port 0 only, and its input at once.
  *
  * A host side that does not keep up never blocks a vCPU or the loop. Each port holds at most CONSOLE_BUFFER
  * bytes of output; when they are there, the guest's queue is not served until the sink takes some:

@@ -279,8 +279,8 @@ static int fill_buffers(struct port *p)
 
 int port_serve_rx(struct port *p)
 {
-    /* Linux throws away what arrives for a port that no process has open: keep it here until one has. */
-    if (p->in_fd < 0 || (p->id != 0 && !p->guest_open))
+    /* Linux throws away what arrives for a port that nothing has open: keep it here until then. */
+    if (p->in_fd < 0 || (multiport(p->con) && !p->guest_open))
         return 0;
     int ret = fill_buffers(p);
     dev_of(p)->notify_queue(dev_of(p), port_rx_queue(p));

@@ -154,6 +154,13 @@ static bool loop_sleeps(struct rig *r)
     return wakes <= 5;
 }
 
+/* A control message of the guest's. */
+static void tell(struct rig *r, uint32_t id, uint16_t event, uint16_t value)
+{
+    struct virtio_console_control c = {.id = id, .event = event, .value = value};
+    assert_true(put(r, CTRL_TX, &c, sizeof(c)));
+}
+
 /* --- Output --- */
 
 static void output_reaches_the_sink(void **state)
@@ -629,6 +636,7 @@ static void ring_faults_break_the_device_only_case_1_to_6(void **state)
     for (size_t i = 0; i < ARRAY_LEN(queues); i++) {
         struct drv_queue *q = &r->g.q[queues[i]];
         drv_start(&r->g, MULTIPORT, QUEUE);
+        tell(r, 0, VIRTIO_CONSOLE_PORT_OPEN, 1); /* else its input would not be looked at */
         drv_desc(q, 3, (struct vring_desc){.flags = VRING_DESC_F_NEXT, .next = 3});
         drv_post(q, 3);
         drv_kick(&r->g, queues[i]);
@@ -684,12 +692,6 @@ struct heard {
     char more[64];
 };
 
-static void tell(struct rig *r, uint32_t id, uint16_t event, uint16_t value)
-{
-    struct virtio_console_control c = {.id = id, .event = event, .value = value};
-    assert_true(put(r, CTRL_TX, &c, sizeof(c)));
-}
-
 /* The next message to the guest; false when there is none. */
 static bool hear(struct rig *r, struct heard *h)
 {
@@ -711,9 +713,10 @@ static void expect_control(struct rig *r, uint32_t id, uint16_t event, uint16_t 
     assert_int_equal(h.c.value, value);
 }
 
-static void one_port_needs_no_control(void **state)
+static void one_port_without_input_needs_no_control(void **state)
 {
     struct rig *r = *state;
+    r->cfg.port[0].in_fd = -1;
     start(r, 0);
     assert_int_equal(vmmio_queues(r->g.mmio), 2);
     assert_int_equal(drv_offered(&r->g) & 0xffffff, 0);
@@ -740,6 +743,20 @@ static void ports_are_announced_named_and_opened(void **state)
     expect_control(r, 1, VIRTIO_CONSOLE_PORT_OPEN, 1);
     assert_true(put(r, TX1, "through the channel", 19));
     expect_bytes(r->out1[0], "through the channel");
+}
+
+static void input_of_the_console_waits_for_its_driver(void **state)
+{
+    struct rig *r = *state;
+    assert_int_equal(write(r->in[1], "typed early", 11), 11);
+    fd_closep(&r->in[1]);
+    start(r, MULTIPORT);
+    assert_int_equal(vmmio_queues(r->g.mmio), 4);
+    struct drv_buf b = give(r, RX0, 16);
+    assert_true(loop_sleeps(r));
+    assert_false(drv_used(&r->g.q[RX0], NULL, NULL));
+    tell(r, 0, VIRTIO_CONSOLE_PORT_OPEN, 1);
+    expect_input(r, RX0, b, "typed early");
 }
 
 static void three_ports_use_all_queues(void **state)
@@ -867,6 +884,7 @@ static void a_control_buffer_that_is_too_small_is_a_fault(void **state)
 static void the_size_is_offered_when_known(void **state)
 {
     struct rig *r = *state;
+    r->cfg.port[0].in_fd = -1;
     r->cfg.cols = 132;
     r->cfg.rows = 43;
     start(r, SIZE);
@@ -1105,7 +1123,8 @@ int main(void)
         CASE(ring_faults_break_the_device_only_case_1_to_6),
         CASE(a_reset_drops_the_chain_at_hand_case_19),
         CASE(a_flood_of_empty_chains_takes_turns_case_24),
-        CASE(one_port_needs_no_control),
+        CASE(one_port_without_input_needs_no_control),
+        CASE(input_of_the_console_waits_for_its_driver),
         CASE(ports_are_announced_named_and_opened),
         CASE(three_ports_use_all_queues),
         CASE(input_of_a_port_waits_until_a_process_opens_it),
