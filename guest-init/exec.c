@@ -91,9 +91,9 @@ static void advance(struct exec *x)
     if (x->state == EXEC_ENDING) {
         if ((x->stopping || x->killed) && !gone && !x->tree_given_up)
             return;
+        loop_timer_disarm(&x->deadline);
         if (x->session && !(x->out[0].done && x->out[1].done))
             return;
-        loop_timer_disarm(&x->deadline);
         loop_timer_disarm(&x->drain);
         tell_result(x);
         x->state = EXEC_LINGERING;
@@ -102,11 +102,18 @@ static void advance(struct exec *x)
         exec_over(x);
 }
 
+/* Who sends KILL wants the end: output that it has no credit for is dropped then. */
+static void end_streams(struct exec *x)
+{
+    bool patient = !(x->flags & EXIT_KILLED);
+    out_stream_end(&x->out[0], patient);
+    out_stream_end(&x->out[1], patient);
+}
+
 static void drain_over(struct loop_timer *t)
 {
     struct exec *x = CONTAINER_OF(t, struct exec, drain);
-    out_stream_cut(&x->out[0]);
-    out_stream_cut(&x->out[1]);
+    end_streams(x);
 }
 
 static void stream_done(struct out_stream *s)
@@ -157,7 +164,7 @@ static void kill_tree(struct exec *x)
 {
     if (x->state == EXEC_LINGERING || x->state == EXEC_OVER)
         return;
-    tree_kill(&x->tree);
+    tree_kill(&x->tree); /* again, if need be: processes may have come since */
     if (!x->killed)
         agent_arm(x->agent, &x->deadline, DEATH_DEADLINE_MS, death_overdue);
     x->killed = true;
@@ -191,8 +198,12 @@ static void time_is_up(struct loop_timer *t)
 
 void exec_kill(struct exec *x)
 {
+    if (x->state == EXEC_LINGERING || x->state == EXEC_OVER)
+        return;
     x->flags |= EXIT_KILLED;
     kill_tree(x);
+    if (x->state == EXEC_ENDING && !x->drain.loop)
+        end_streams(x);
 }
 
 void exec_abandon(struct exec *x)

@@ -63,6 +63,10 @@ void out_stream_go(struct out_stream *s)
         end_of_pipe(s);
         return;
     }
+    if (s->ending && !s->done && (s->must_send == 0 || (!s->patient && s->credit == 0))) {
+        s->cut = true;
+        tell_done(s);
+    }
     bool may_read = !s->conn || (s->credit > 0 && conn_idle(s->conn));
     if (!may_read)
         loop_remove(&s->src);
@@ -76,8 +80,6 @@ static void send_bytes(struct out_stream *s, size_t n)
     conn_send(s->conn, s->scratch->frame, FRAME_HEADER + n);
     s->credit -= n;
     s->must_send -= n < s->must_send ? n : s->must_send;
-    if (s->cut && s->must_send == 0)
-        tell_done(s);
 }
 
 static void out_event(struct loop_source *src, uint32_t events)
@@ -121,13 +123,10 @@ void out_stream_leader_gone(struct out_stream *s)
     out_stream_go(s);
 }
 
-void out_stream_cut(struct out_stream *s)
+void out_stream_end(struct out_stream *s, bool patient)
 {
-    if (s->done)
-        return;
-    s->cut = true;
-    if (s->must_send == 0)
-        tell_done(s);
+    s->ending = true;
+    s->patient = patient;
     out_stream_go(s);
 }
 

@@ -30,7 +30,9 @@ struct out_stream {
     size_t must_send; /* bytes that were in the pipe when the leader ended, not sent yet */
     bool left;        /* the leader has ended */
     bool done;        /* STREAM_EOF was sent, or nobody is there to be told */
-    bool cut;         /* ended while others still held the pipe */
+    bool ending;      /* the grace for those who hold the pipe is over */
+    bool patient;     /* …and what must be sent waits for credit, however long */
+    bool cut;         /* ended while others still held the pipe, or before all was sent */
     void (*on_done)(struct out_stream *s);
 };
 
@@ -45,9 +47,11 @@ void out_stream_go(struct out_stream *s);
 bool out_stream_credit(struct out_stream *s, uint32_t bytes);
 /* The leader has ended: what the pipe holds now is the last that is waited for. */
 void out_stream_leader_gone(struct out_stream *s);
-/* The grace after that is over: ends the stream as soon as those bytes are sent. From then on what others
- * write is thrown away, so that they are not killed by SIGPIPE. */
-void out_stream_cut(struct out_stream *s);
+/*
+ * The grace after that is over: ends the stream as soon as those bytes are sent, or, unless `patient`, as far
+ * as there is credit. From then on what others write is thrown away, so that they are not killed by SIGPIPE.
+ */
+void out_stream_end(struct out_stream *s, bool patient);
 /* The client is gone: reads on and throws away, until the end of the pipe. */
 void out_stream_discard(struct out_stream *s);
 void out_stream_fini(struct out_stream *s);
