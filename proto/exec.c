@@ -280,14 +280,19 @@ size_t exec_request_size(const struct exec_request *q)
     return total + (FIELD_HEADER + 4) + (FIELD_HEADER + 16) + (FIELD_HEADER + 4) + (FIELD_HEADER + 8);
 }
 
-static int check_strings(const char *const *list, const char *what, uint32_t max_count, struct err *e)
+struct list_rule {
+    const char *one, *many;
+    uint32_t max;
+};
+
+static int check_strings(const char *const *list, const struct list_rule *rule, struct err *e)
 {
     uint32_t count = 0;
     for (; list && *list; list++) {
-        if (++count > max_count)
-            return err_set(e, -E2BIG, "more than %u %ss", max_count, what);
+        if (++count > rule->max)
+            return err_set(e, -E2BIG, "more than %u %s", rule->max, rule->many);
         if (strlen(*list) > EXEC_STRING_MAX)
-            return err_set(e, -E2BIG, "%s %u has more than %u bytes", what, count, EXEC_STRING_MAX);
+            return err_set(e, -E2BIG, "%s %u has more than %u bytes", rule->one, count, EXEC_STRING_MAX);
     }
     return 0;
 }
@@ -296,9 +301,11 @@ static int check_encodable(const struct exec_request *q, struct err *e)
 {
     if (!q->argv || !q->argv[0])
         return err_set(e, -EINVAL, "there is no command to run");
-    int ret = check_strings(q->argv, "argument", EXEC_ARGS_MAX, e);
+    static const struct list_rule args = {"argument", "arguments", EXEC_ARGS_MAX};
+    static const struct list_rule envs = {"environment entry", "environment entries", EXEC_ENVS_MAX};
+    int ret = check_strings(q->argv, &args, e);
     if (ret == 0)
-        ret = check_strings(q->envp, "environment entry", EXEC_ENVS_MAX, e);
+        ret = check_strings(q->envp, &envs, e);
     for (const char *const *env = q->envp; ret == 0 && env && *env; env++)
         ret = check_env(*env, e);
     if (ret < 0)
