@@ -203,7 +203,8 @@ lint-cppcheck:
 lint-man:
 	$(Q)$(STEP) 'man pages' -- mandoc -T lint -W warning $(MAN_FILES)
 lint-tidy:
-	+$(Q)$(STEP) 'clang-tidy' -- $(MAKE) -k --output-sync=target $(TIDY_FILES)
+	$(Q)tests/run --deadline 1800 $(if $(RESULTS),--results $(RESULTS)) --step 'clang-tidy' -- \
+	  env -u MAKEFLAGS -u MFLAGS $(MAKE) -k -j$(shell nproc) --output-sync=target $(TIDY_FILES)
 tidy/%:
 	$(Q)clang-tidy --quiet $* -- $(CPPFLAGS_ALL) -std=gnu11 2>/dev/null
 fmt: ## format all C files

@@ -168,7 +168,7 @@ static int decode_fixed(struct exec_request *q, const struct field *f, struct co
 
 static int decode_field(struct exec_request *q, const struct field *f, struct counts *n, struct err *e)
 {
-    const char *text = NULL;
+    const char *text = "";
     int ret;
     switch (f->tag) {
     case EXEC_TAG_ARG:

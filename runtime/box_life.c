@@ -139,11 +139,9 @@ static void vm_gone(struct cubby_box *box)
 static void on_events(struct cubby_box *box)
 {
     struct vmm_event ev;
-    int ret;
-    while ((ret = vmm_process_event(&box->vmm, &ev)) > 0) {
+    while (vmm_process_event(&box->vmm, &ev) > 0)
         if (ev.kind == VMM_MARK)
             log_debug(LOG_BOX, "box %s: %s", box->folder.id, ev.name);
-    }
     /* At the end of the stream the descriptor was closed, and so left the epoll set. */
 }
 
