@@ -2,8 +2,9 @@
 /*
  * Theory of operation: PID 1 stays in the root group, where no limit reaches it; <root>/cubby holds all
  * workloads, and its memory.max makes the kernel look for a victim among them before the machine itself runs
- * out. Programs inside may make groups of their own below theirs, so signals, kill and removal go down the
- * tree, to a bounded depth.
+ * out. (It is taken of what is free at boot: what the kernel holds by then is on no group's account.)
+ * Programs inside may make groups of their own below theirs, so signals, kill and removal go down the tree,
+ * to a bounded depth.
  */
 #include "guest-init/cgroup.h"
 
@@ -24,9 +25,9 @@
 #define CPU_MIN_US  1000u   /* the least quota that the kernel takes */
 #define CONTROLLERS "+memory +pids +cpu"
 
-uint64_t cgroup_reserve(uint64_t machine_memory)
+uint64_t cgroup_reserve(uint64_t free_memory)
 {
-    uint64_t reserve = machine_memory / 16, least = 4u << 20, most = 64u << 20;
+    uint64_t reserve = free_memory / 16, least = 4u << 20, most = 64u << 20;
     return reserve < least ? least : reserve > most ? most : reserve;
 }
 
@@ -36,7 +37,7 @@ static int open_group(int parent, const char *name)
     return fd < 0 ? -errno : fd;
 }
 
-int cgroup_make_box(const char *root, uint64_t machine_memory, uint64_t *memory, struct err *e)
+int cgroup_make_box(const char *root, uint64_t free_memory, uint64_t *memory, struct err *e)
 {
     CLEANUP(fd_closep) int top = open(root, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (top < 0)
@@ -49,8 +50,8 @@ int cgroup_make_box(const char *root, uint64_t machine_memory, uint64_t *memory,
     CLEANUP(fd_closep) int box = open_group(top, BOX_NAME);
     if (box < 0)
         return err_set(e, box, "cannot open group '%s/%s': %s", root, BOX_NAME, strerror(-box));
-    uint64_t reserve = cgroup_reserve(machine_memory);
-    *memory = machine_memory > 2 * reserve ? machine_memory - reserve : 0;
+    uint64_t reserve = cgroup_reserve(free_memory);
+    *memory = free_memory > 2 * reserve ? free_memory - reserve : 0;
     char text[32];
     snprintf(text, sizeof(text), "%llu", (unsigned long long)*memory);
     ret = *memory ? file_put(box, "memory.max", text) : 0;

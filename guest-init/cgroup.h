@@ -25,13 +25,14 @@ struct cgroup_stats {
 
 /*
  * Makes <root>/cubby below a mounted cgroup2 `root`, hands the controllers down, and limits its memory to
- * what the machine has less a reserve for PID 1 and the kernel. Returns its directory's descriptor (the
- * caller's), and the limit in *memory (0: none), or a negative errno.
+ * what is free now (`free_memory` bytes) less a reserve for PID 1 and the kernel. Returns its directory's
+ * descriptor (the caller's), and the limit in *memory (0: none, the machine is too small), or a negative
+ * errno.
  */
-int cgroup_make_box(const char *root, uint64_t machine_memory, uint64_t *memory, struct err *e);
+int cgroup_make_box(const char *root, uint64_t free_memory, uint64_t *memory, struct err *e);
 
-/* The reserve: 1/16 of the machine, at least 4 MiB and at most 64 MiB. */
-uint64_t cgroup_reserve(uint64_t machine_memory);
+/* The reserve: 1/16 of the free memory, at least 4 MiB and at most 64 MiB. */
+uint64_t cgroup_reserve(uint64_t free_memory);
 
 /* Makes `name` below `parent` with its limits. Returns its directory's descriptor or a negative errno; after
  * an error nothing is left. */

@@ -126,8 +126,8 @@ static int phase_cgroup(struct init *i, struct err *e)
 {
     struct sysinfo info;
     sysinfo(&info);
-    uint64_t total = (uint64_t)info.totalram * info.mem_unit;
-    i->box_group = cgroup_make_box(CGROUP_ROOT, total, &i->ready.memory_bytes, e);
+    uint64_t memory = (uint64_t)info.freeram * info.mem_unit;
+    i->box_group = cgroup_make_box(CGROUP_ROOT, memory, &i->ready.memory_bytes, e);
     return i->box_group < 0 ? i->box_group : 0;
 }
 
