@@ -20,8 +20,7 @@ unset KCFLAGS KCPPFLAGS KAFLAGS KBUILD_OUTPUT O V
 readonly EXPECTED_STEPS=1500
 readonly SOURCE_PACKAGE=linux-source-6.12
 
-self=$(readlink -f "$0")
-here=${self%/*}
+here=$(dirname "$(readlink -f "$0")")
 source_tar=${CUBBY_KERNEL_SOURCE:-/usr/src/$SOURCE_PACKAGE.tar.xz}
 cache=${XDG_CACHE_HOME:-${HOME:?HOME is not set}/.cache}/cubby/kernel
 without=
@@ -128,7 +127,7 @@ cache_key() {
 		gcc --version | head -n 1
 		ld --version | head -n 1
 		sort <<<"$options"
-		cat "$self"
+		declare -f unpack build_in # the recipe; how progress is shown does not matter
 	} | sha256sum | cut -c 1-16
 }
 
@@ -182,36 +181,36 @@ verify_config() {
 # The VMM maps the segments from the file, so each must lie in the file as it lies in
 # memory, modulo 2 MiB; and the PVH entry must be there.
 verify_vmlinux() {
-	readelf -lW "$1" | awk '
-		$1 == "LOAD" {
-			n++
-			if (strtonum($NF) % 0x200000 || substr($2, length($2) - 4) != substr($4, length($4) - 4) ||
-			    strtonum("0x" substr($2, length($2) - 5)) % 0x200000 != strtonum("0x" substr($4, length($4) - 5)) % 0x200000)
-				bad = 1
-		}
-		END { exit !n || bad }
-	' || die "$1: segments are not 2 MiB aligned in the file"
-	readelf -nW "$1" 2>/dev/null | grep -q Xen || die "$1: no PVH entry note"
+	local kind offset address rest n=0
+	while read -r kind offset address rest; do
+		[[ $kind == LOAD ]] || continue
+		n=$((n + 1))
+		(((offset - address) % 0x200000 == 0 && ${rest##* } == 0x200000)) ||
+			{ say "the segment at $address lies at $offset in $1: not 2 MiB aligned"; return 1; }
+	done < <(readelf -lW "$1")
+	((n)) || { say "$1 has no segments"; return 1; }
+	[[ $(readelf -nW "$1" 2>/dev/null) == *Xen* ]] || { say "$1 has no PVH entry note"; return 1; }
 }
 
+# `set -e` does not hold here (called in a condition): each step says what its failure does.
 build_in() {
-	local tmp=$1 out=$1/out
-	mkdir "$tmp/src" "$out" "$tmp/result"
+	local tmp=$1 out=$1/out result=$1/result
+	mkdir "$tmp/src" "$out" "$result" || return
 	say "unpacking $source_tar"
-	unpack "$tmp/src"
-	merged_options >"$out/wanted"
+	unpack "$tmp/src" || return
+	merged_options >"$out/wanted" || return
 	local run=(make -C "$tmp/src" O="$out" -j"$(nproc)"
 		KBUILD_BUILD_TIMESTAMP='Thu Jan  1 00:00:00 UTC 1970' KBUILD_BUILD_VERSION=1
 		KBUILD_BUILD_USER=cubby KBUILD_BUILD_HOST=cubby)
-	say "building with $(nproc) jobs (a few minutes, once; cached afterwards)"
-	"${run[@]}" KCONFIG_ALLCONFIG="$out/wanted" allnoconfig >"$tmp/result/build.log" 2>&1 || return
+	say "building with $(nproc) jobs (some minutes, once; cached afterwards)"
+	"${run[@]}" KCONFIG_ALLCONFIG="$out/wanted" allnoconfig >"$result/build.log" 2>&1 || return
 	verify_config "$out" || return
-	"${run[@]}" vmlinux bzImage 2>&1 | tee -a "$tmp/result/build.log" | progress || return
-	strip --strip-debug -o "$tmp/result/vmlinux" "$out/vmlinux"
-	verify_vmlinux "$tmp/result/vmlinux"
-	cp "$out/arch/x86/boot/bzImage" "$tmp/result/bzImage"
-	cp "$out/.config" "$tmp/result/config"
-	chmod 644 "$tmp/result"/*
+	"${run[@]}" vmlinux bzImage 2>&1 | tee -a "$result/build.log" | progress || return
+	strip --strip-debug -o "$result/vmlinux" "$out/vmlinux" || return
+	verify_vmlinux "$result/vmlinux" || return
+	cp "$out/arch/x86/boot/bzImage" "$result/bzImage" || return
+	cp "$out/.config" "$result/config" || return
+	chmod 644 "$result"/* || return
 }
 
 make_result() {
@@ -231,10 +230,9 @@ make_result() {
 	trap "rm -rf '$tmp'" EXIT
 	if ! build_in "$tmp"; then
 		mkdir -p "$cache/failed"
-		cp "$tmp/result/build.log" "$cache/failed/build.log" 2>/dev/null || true
-		say "build failed; the end of $cache/failed/build.log:"
-		tail -n 30 "$cache/failed/build.log" >&2 || true
-		exit 1
+		cp "$tmp/result/build.log" "$cache/failed/build.log" 2>/dev/null || : >"$cache/failed/build.log"
+		tail -n 30 "$cache/failed/build.log" >&2
+		die "build failed; what came before is the end of $cache/failed/build.log"
 	fi
 	chmod 755 "$tmp/result"
 	mv -T "$tmp/result" "$cache/$key"
