@@ -12,6 +12,7 @@
 #include "vmm/vm.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
@@ -109,6 +110,8 @@ int control_start(struct control *c, struct vm *vm, const struct tty *tty, int o
     *c = (struct control){.vm = vm, .config = vm->config, .tty = tty, .owner_fd = owner_fd, .signal_fd = -1};
     c->quit_fd = -1;
     pthread_mutex_init(&c->lock, NULL);
+    if (owner_fd >= 0 && fcntl(owner_fd, F_GETFD) < 0)
+        return err_set(e, -EBADF, "--die-with: %d is not an open descriptor", owner_fd);
     sigset_t set;
     fill_signals(&set);
     c->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);

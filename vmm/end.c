@@ -3,6 +3,11 @@
 #include "vmm/end.h"
 #include "base/own.h"
 
+#include <stdio.h>
+#include <string.h>
+
+#define PANIC_WORDS "Kernel panic - not syncing: "
+
 static const struct {
     const char *name;
     int exit_code;
@@ -30,4 +35,17 @@ const char *end_name(enum end_reason reason)
 int end_exit_code(enum end_reason reason)
 {
     return (unsigned)reason < END_REASONS ? reasons[reason].exit_code : END_EXIT_HOST_ERROR;
+}
+
+bool end_find_panic(const char *output, size_t len, char *words, size_t cap)
+{
+    const char *at = memmem(output, len, PANIC_WORDS, strlen(PANIC_WORDS));
+    if (!at)
+        return false;
+    at += strlen(PANIC_WORDS);
+    size_t left = len - (size_t)(at - output), n = 0;
+    while (n < left && at[n] != '\r' && at[n] != '\n' && at[n] != '\0')
+        n++;
+    snprintf(words, cap, "%.*s", (int)n, at);
+    return true;
 }

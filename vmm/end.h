@@ -5,6 +5,9 @@
 #ifndef CUBBY_VMM_END_H
 #define CUBBY_VMM_END_H
 
+#include <stdbool.h>
+#include <stddef.h>
+
 #define END_DETAIL_MAX 320
 
 enum end_reason {
@@ -39,6 +42,10 @@ const char *end_name(enum end_reason reason);
  * each thing that went wrong, so that a script can tell them apart.
  */
 int end_exit_code(enum end_reason reason);
+
+/* Looks for the words of a Linux panic in a console's output (any bytes) and puts them, up to the end of
+ * their line, into `words`. False when there are none. */
+bool end_find_panic(const char *output, size_t len, char *words, size_t cap);
 
 #define END_EXIT_PANIC          10
 #define END_EXIT_INIT_FAILED    11

@@ -17,6 +17,7 @@
 #include "vmm/tty.h"
 #include "vmm/vm.h"
 
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -86,6 +87,8 @@ int main(int argc, char **argv)
     int code = 0;
 
     control_block_signals();
+    json_object_seed(
+        1); /* no hostile keys here; jansson would read /dev/urandom, which a jail does not have */
     if (options_parse(&o, argc, argv, &e))
         code = failed(&e);
     else if (o.action == ACTION_HELP)

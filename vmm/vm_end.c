@@ -25,8 +25,6 @@
 
 #define GRACE_NS (3 * NSEC_PER_SEC)
 
-#define PANIC_WORDS "Kernel panic - not syncing: "
-
 void vm_end(struct vm *vm, enum end_reason reason, const char *fmt, ...)
 {
     va_list args;
@@ -134,15 +132,12 @@ int vm_watch_announcements(struct vm *vm, struct err *e)
 
 void vm_find_panic(struct vm *vm)
 {
-    char tail[CONSOLE_TAIL + 1];
+    char tail[CONSOLE_TAIL + 1], words[END_DETAIL_MAX / 2];
     if (vm->end.reason != END_TRIPLE_FAULT)
         return;
-    console_tail(devices_console(&vm->devices), tail, sizeof(tail));
-    const char *words = strstr(tail, PANIC_WORDS);
-    if (!words)
+    size_t len = console_tail(devices_console(&vm->devices), tail, sizeof(tail));
+    if (!end_find_panic(tail, len, words, sizeof(words)))
         return;
-    words += strlen(PANIC_WORDS);
     vm->end.reason = END_PANIC;
-    snprintf(vm->end.detail, sizeof(vm->end.detail), "the guest's kernel panicked: %.*s",
-             (int)strcspn(words, "\r\n"), words);
+    snprintf(vm->end.detail, sizeof(vm->end.detail), "the guest's kernel panicked: %s", words);
 }

@@ -332,6 +332,7 @@ static void bad_input_is_refused_in_one_line(void **state)
     expect_refusal("--kernel %/fifo", "/fifo");
     expect_refusal("--kernel %/kernel --events 77", "77 is not an open descriptor");
     expect_refusal("--kernel %/kernel --events %/none/e", "/none/e");
+    expect_refusal("--kernel %/kernel --die-with 77 --vsock %/v", "77 is not an open descriptor");
     expect_refusal("--config %/kernel", "/kernel: line 1");
     expect_refusal("--config %", "/tmp/cubby-process-");
     expect_refusal("--nonsense", "'--nonsense'");

@@ -138,6 +138,28 @@ static void file_appears_whole_or_the_error_names_it(void **state)
     rmdir(dir);
 }
 
+static void expect_panic(const char *output, size_t len, const char *want)
+{
+    char words[16] = "";
+    assert_int_equal(end_find_panic(output, len, words, sizeof(words)), want != NULL);
+    if (want)
+        assert_string_equal(words, want);
+}
+
+static void words_of_a_panic_are_found_among_any_bytes(void **state)
+{
+    (void)state;
+#define OUTPUT(s) s, sizeof(s) - 1
+    expect_panic(OUTPUT("x\0y\nKernel panic - not syncing: attic\r\nmore"), "attic");
+    expect_panic(OUTPUT("Kernel panic - not syncing: attic"), "attic");
+    expect_panic(OUTPUT("Kernel panic - not syncing: "), "");
+    expect_panic(OUTPUT("Kernel panic - not syncing: attic\0cellar"), "attic");
+    expect_panic(OUTPUT("Kernel panic - not syncing: a very long reason"), "a very long rea");
+    expect_panic(OUTPUT("Kernel panic - not syncing:"), NULL);
+    expect_panic(OUTPUT("all is well"), NULL);
+    expect_panic("", 0, NULL);
+}
+
 static void set_run(struct kvm_run *run, uint32_t reason)
 {
     memset(run, 0, sizeof(*run));
@@ -189,6 +211,7 @@ int main(void)
         cmocka_unit_test(a_stamp_at_the_start_is_a_stamp),
         cmocka_unit_test(json_has_marks_exits_and_end),
         cmocka_unit_test(file_appears_whole_or_the_error_names_it),
+        cmocka_unit_test(words_of_a_panic_are_found_among_any_bytes),
         cmocka_unit_test(fatal_exits_are_told_in_words),
     };
     return cmocka_run_group_tests_name("timeline", tests, NULL, NULL);
