@@ -236,8 +236,11 @@ int main(void)
     }
     for (size_t n = 0; n < ARRAY_LEN(phases); n++) {
         struct err e = {0};
+        uint64_t start_ns = now_ns();
         if (phases[n].run(&init, &e) < 0)
             boot_failed(&init, phases[n].name, &e);
+        log_debug(LOG_INIT, "phase '%s': %llu us", phases[n].name,
+                  (unsigned long long)(now_ns() - start_ns) / 1000);
     }
     int ret = agent_run(init.agent);
     if (ret < 0) {
