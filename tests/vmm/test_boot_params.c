@@ -116,7 +116,10 @@ static void pvh_begins_in_32_bit_mode_with_the_start_info(void **state)
     assert_int_equal(field(&b, LAYOUT_GDT + 0x10, 8), UINT64_C(0x00cf9b000000ffff));
     assert_int_equal(field(&b, LAYOUT_PVH_INFO, 4), 0x336ec578);
     assert_int_equal(field(&b, LAYOUT_PVH_INFO + 12, 4), 1);
-    assert_string_equal(gmem_ptr(&b.m, LAYOUT_CMDLINE, 0x100), "console=hvc0 quiet");
+    assert_string_equal(gmem_ptr(&b.m, LAYOUT_CMDLINE, 0x100),
+                        "console=hvc0 quiet virtio_mmio.device=512@0xd0000000:0 "
+                        "virtio_mmio.device=512@0xd0000200:1");
+    assert_memory_equal(gmem_ptr(&b.m, 0xf0000, 4), "_MP_", 4);
     /* No zero page: nobody would read it. */
     assert_int_equal(field(&b, LAYOUT_ZERO_PAGE + 0x1fe, 2), 0);
     boot_close(&b);

@@ -5,16 +5,19 @@
  * tables; say where CPU 0 begins. One thread, before any vCPU runs, so guest memory is ours alone.
  */
 #include "vmm/arch/x86/boot.h"
+#include "base/own.h"
 #include "vmm/arch/x86/boot_params.h"
 #include "vmm/arch/x86/kernel_pvh.h"
 #include "vmm/arch/x86/layout.h"
 #include "vmm/arch/x86/loader.h"
 #include "vmm/arch/x86/longmode.h"
+#include "vmm/arch/x86/mptable.h"
 #include "vmm/arch/x86/regs.h"
 
 #include <asm/processor-flags.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 static int check_slot(const struct boot_source *src, unsigned i, struct err *e)
@@ -64,8 +67,32 @@ static int load_initrd(struct gmem *m, const struct boot_source *src, const stru
     return ret < 0 ? ret : initrd_load(&f, m, k, out, e);
 }
 
-static int write_cmdline(struct gmem *m, const char *cmdline, const struct kernel_image *k, struct err *e)
+/* The wanted command line, and behind it, for PVH, where the virtio windows are. On the heap; NULL: no
+ * memory. */
+static char *make_cmdline(const struct boot_source *src, const struct kernel_image *k)
 {
+    char *line = NULL;
+    size_t size;
+    FILE *f = open_memstream(&line, &size);
+    if (!f)
+        return NULL;
+    fputs(src->cmdline ? src->cmdline : "", f);
+    for (unsigned i = 0; k->kind == KERNEL_PVH && i < src->nslots; i++)
+        fprintf(f, " virtio_mmio.device=%d@0x%" PRIx64 ":%" PRIu32, VMMIO_WINDOW, src->slots[i].gpa,
+                src->slots[i].pin);
+    if (fclose(f)) {
+        free(line);
+        return NULL;
+    }
+    return line;
+}
+
+static int write_cmdline(struct gmem *m, const struct boot_source *src, const struct kernel_image *k,
+                         struct err *e)
+{
+    CLEANUP(mem_freep) char *cmdline = make_cmdline(src, k);
+    if (!cmdline)
+        return err_set(e, -ENOMEM, "no memory for the kernel's command line");
     size_t len = strlen(cmdline);
     if (len > k->cmdline_max)
         return err_set(e, -E2BIG, "the kernel's command line has %zu characters; it would be cut to %" PRIu32,
@@ -80,7 +107,9 @@ static int write_handover(struct gmem *m, const struct boot_source *src, const s
 {
     if (k->kind == KERNEL_PVH) {
         int ret = kernel_pvh_write_info(m, initrd);
-        return ret < 0 ? err_set(e, ret, "no guest memory at the place of the PVH start info") : 0;
+        if (ret == 0)
+            ret = mptable_write(m, src);
+        return ret < 0 ? err_set(e, ret, "no guest memory at the place of PVH start info and MP table") : 0;
     }
     struct fdt_machine machine = {.cpus = src->cpus, .nslots = src->nslots, .slots = src->slots};
     int ret = boot_params_write_setup_data(m, &machine, e);
@@ -126,7 +155,7 @@ int x86_boot_setup(struct gmem *m, const struct boot_source *src, struct boot_en
     if (ret == 0)
         ret = load_initrd(m, src, &kernel, &initrd, e);
     if (ret == 0)
-        ret = write_cmdline(m, src->cmdline ? src->cmdline : "", &kernel, e);
+        ret = write_cmdline(m, src, &kernel, e);
     if (ret == 0)
         ret = write_handover(m, src, &kernel, &initrd, e);
     if (ret == 0)

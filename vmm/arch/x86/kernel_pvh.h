@@ -4,8 +4,10 @@
  * include/public/arch-x86/hvm/start_info.h): an ELF note names a 32-bit entry point; ebx points to a start
  * info with modules, command line, memory map.
  *
- * It has no place for a device tree: a Linux kernel entered this way finds its RAM, its initrd and CPU 0, but
- * no I/O APIC and no virtio device of ours. It is here for kernels that have no other entry.
+ * It has no place for a device tree. A kernel entered this way finds the processors and the I/O APIC in an MP
+ * table (mptable.h), and the virtio windows on its command line, as virtio_mmio.device=SIZE@ADDRESS:IRQ.
+ * Linux takes the I/O APIC's pin for the number of the interrupt and 0 for none, so that pin 0 is of no use
+ * then.
  */
 #ifndef CUBBY_VMM_ARCH_X86_KERNEL_PVH_H
 #define CUBBY_VMM_ARCH_X86_KERNEL_PVH_H

@@ -12,7 +12,8 @@
  *      0x0003_0000  setup_data chain: seed, device tree    192 KiB
  *      0x0006_0000  free low memory: Linux puts its start-up code for further CPUs here
  *      0x000a_0000  RAM of no use: the place of VGA memory and BIOS ROMs of a PC; not in the e820 map,
- *      0x000f_ffff  but backed by zeros, so that a search for tables there ends without an exit
+ *      0x000f_ffff  but backed by zeros, so that a search for tables there ends without an exit;
+ *                   MP table at 0x000f_0000 for a kernel that is entered by PVH
  *      0x0010_0000  RAM: kernel (Linux wants 16 MiB), initrd at the upper end
  *      0xc000_0000  3 GiB: end of low RAM, begin of the hole for devices
  *      0xd000_0000  virtio-mmio windows, VMMIO_WINDOW bytes each
@@ -58,6 +59,9 @@ static inline uint64_t layout_page_down(uint64_t bytes)
 #define LAYOUT_SETUP_DATA      UINT64_C(0x30000)
 #define LAYOUT_SETUP_DATA_SIZE UINT64_C(0x30000) /* Linux can map 256 KiB of a device tree so early */
 #define LAYOUT_LOW_END         UINT64_C(0xa0000) /* end of the first e820 entry */
+
+/* Where a BIOS would keep tables: above the end of the first e820 entry. */
+#define LAYOUT_MP_TABLE UINT64_C(0xf0000)
 
 /* Kernels and initrds live at and above it. */
 #define LAYOUT_KERNEL_MIN  UINT64_C(0x100000)

@@ -34,13 +34,14 @@
 _Static_assert(IDENTITY_MAP_GPA >= LAYOUT_LAPIC + LAYOUT_LAPIC_SIZE && TSS_GPA + 0x3000 <= LAYOUT_HIGH_RAM,
                "KVM's pages lie where neither RAM nor a device is");
 _Static_assert(VM_MEMORY_MIN_MIB == LAYOUT_MEMORY_MIN_MIB, "one lower limit of memory");
-_Static_assert(DEVICES_MAX <= IOAPIC_PINS_MAX, "a pin for each device");
+_Static_assert(DEVICES_MAX + 1 <= IOAPIC_PINS_MAX, "a pin for each device");
 
 struct machine {
     struct vm *vm; /* its owner */
     struct bus pio;
     struct irqs irqs;
     bool irqs_made;
+    unsigned first_pin; /* of slot 0 */
     struct serial serial;
     bool serial_made;
     struct boot_entry entry;
@@ -103,7 +104,7 @@ gpa_t machine_slot_gpa(unsigned i)
 
 int machine_slot_irq_fd(const struct machine *m, unsigned i)
 {
-    return irqs_fd(&m->irqs, i);
+    return irqs_fd(&m->irqs, m->first_pin + i);
 }
 
 static int add_ports(struct machine *m, struct err *e)
@@ -126,8 +127,13 @@ static int init_irqchip(struct machine *m, unsigned nslots, struct err *e)
     if (r)
         return err_set(e, r, "KVM refuses the addresses of its own pages (KVM_SET_TSS_ADDR): %s",
                        strerror(-r));
+    /* Each pin costs about 20 exits at boot: as many as devices, and pin 0 left out only where it is of no
+     * use. */
+    enum boot_protocol protocol = BOOT_AUTO;
+    boot_protocol(m->vm->config->boot, &protocol);
+    m->first_pin = protocol == BOOT_PVH ? 1 : 0;
     m->irqs_made = true;
-    return irqs_init(&m->irqs, m->vm->fd, nslots, &m->vm->mmio, e);
+    return irqs_init(&m->irqs, m->vm->fd, m->first_pin + nslots, &m->vm->mmio, e);
 }
 
 int machine_create(struct machine **out, struct vm *vm, unsigned nslots, struct err *e)
@@ -184,7 +190,7 @@ int machine_load(struct machine *m, struct err *e)
 
     struct boot_slot slots[DEVICES_MAX];
     for (unsigned i = 0; i < m->vm->devices.count; i++)
-        slots[i] = (struct boot_slot){.gpa = m->vm->devices.device[i].gpa, .pin = i};
+        slots[i] = (struct boot_slot){.gpa = m->vm->devices.device[i].gpa, .pin = m->first_pin + i};
     struct boot_source src = {
         .kernel_fd = kernel,
         .kernel_path = c->kernel,
