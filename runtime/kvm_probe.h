@@ -40,8 +40,8 @@ json_t *kvm_probe_run(const char *program, struct err *e);
 
 /*
  * The verdict of an answer. KVM_UNUSABLE: *e says which required check failed and what to try. KVM_UNKNOWN:
- * the answer has not the form of one; or all that failed is the speed of guests, which may as well be this
- * host's load, and *e says so.
+ * the answer has not the form of one; or all that failed is a matter of time (slow, or no answer within
+ * seconds), which may as well be this host's load, and *e says so.
  */
 enum kvm_verdict kvm_probe_verdict(const json_t *answer, struct err *e);
 

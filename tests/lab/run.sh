@@ -67,7 +67,7 @@ few_exits() {
   run --timeline "$T/timeline" -- true || return 1
   cat "$T/timeline"
   local exits
-  exits=$(grep -oE 'exits_until_ready": *[0-9]+' "$T/timeline" | grep -oE '[0-9]+$')
+  exits=$(tr -d ' \n' <"$T/timeline" | grep -oE '"exits_until_ready":\{"total":[0-9]+' | grep -oE '[0-9]+$')
   echo "exits until ready: $exits"
   [ -n "$exits" ] && [ "$exits" -lt 400 ]
 }

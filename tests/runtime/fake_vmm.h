@@ -411,6 +411,9 @@ static inline int fake_probe(void)
     else if (strcmp(verdict, "slow") == 0)
         puts("{\"usable\":false,\"checks\":[{\"name\":\"guest-speed\",\"ok\":false,\"required\":true,"
              "\"detail\":\"slow\",\"remedy\":\"wait\"}]}");
+    else if (strcmp(verdict, "hung") == 0)
+        puts("{\"usable\":false,\"checks\":[{\"name\":\"guest-int3\",\"ok\":false,\"required\":true,"
+             "\"detail\":\"cannot: KVM hung for 5 s\",\"remedy\":\"wait\"}]}");
     else if (strcmp(verdict, "unusable") == 0)
         puts("{\"usable\":false,\"checks\":[{\"name\":\"guest-iretq\",\"ok\":false,\"required\":true,"
              "\"detail\":\"cannot iretq\",\"remedy\":\"use another host\"}]}");

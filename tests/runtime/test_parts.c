@@ -360,6 +360,7 @@ static void the_probe_gives_a_verdict(void **state)
     assert_int_equal(probe("unusable", &e), KVM_UNUSABLE);
     assert_string_equal(e.text, "cannot iretq; use another host");
     assert_int_equal(probe("slow", &e), KVM_UNKNOWN); /* load looks the same */
+    assert_int_equal(probe("hung", &e), KVM_UNKNOWN);
     assert_int_equal(probe("confused", &e), KVM_UNKNOWN);
     assert_null(kvm_probe_run("/nonexistent", &e));
 }
