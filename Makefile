@@ -197,7 +197,7 @@ lint-format:
 lint-layers:
 	$(Q)$(STEP) 'the layers hold' -- tools/check-layers
 lint-shell:
-	$(Q)$(STEP) 'shellcheck' -- shellcheck $(SH_FILES)
+	$(Q)$(STEP) 'shellcheck' -- shellcheck -x $(SH_FILES)
 lint-cppcheck:
 	$(Q)$(STEP) 'cppcheck' -- cppcheck -q --std=c11 --error-exitcode=1 --inline-suppr --enable=warning,portability \
 	  --suppressions-list=tools/cppcheck.suppress -I. -Iinclude -D__x86_64__ $(filter-out tests/%,$(filter %.c,$(C_FILES)))
