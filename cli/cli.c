@@ -43,7 +43,7 @@ static const struct verb *find_verb(const char *name)
 static int unknown_verb(const char *name)
 {
     const char *names[8] = {0};
-    for (size_t i = 0; verbs[i] && i < 7; i++)
+    for (size_t i = 0; i < 7 && verbs[i]; i++)
         names[i] = verbs[i]->name;
     const char *meant = suggest(name, names);
     if (meant)
