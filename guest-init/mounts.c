@@ -53,6 +53,8 @@ static int mount_entry(const struct mount_entry *m, struct err *e)
 {
     if (mount(m->type, m->path, m->type, m->flags, m->options) == 0)
         return 0;
+    if (errno == EBUSY)
+        return 0; /* without a root of its own we still are where mounts_early() was */
     /* The folder is there in almost every image: made only when the mount says that it is not. */
     if (errno == ENOENT && mkdir(m->path, m->mode) == 0 &&
         mount(m->type, m->path, m->type, m->flags, m->options) == 0)
