@@ -11,7 +11,10 @@
  */
 bool doorbell_open(void);
 
-/* Rings; call it only after doorbell_open() returned true. */
+/* Rings; call it only between a doorbell_open() that returned true and doorbell_close(). */
 void doorbell_ring(enum doorbell what);
+
+/* Gives access up. Before the first fork(): children would inherit it, and keep it over execve(). */
+void doorbell_close(void);
 
 #endif

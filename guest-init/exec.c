@@ -137,10 +137,11 @@ void exec_leader_ended(struct exec *x, int status, const struct rusage *usage)
         loop_timer_disarm(&x->deadline);
     x->state = EXEC_ENDING;
     in_stream_close(&x->in);
-    agent_arm(x->agent, &x->drain, DRAIN_GRACE_MS, drain_over);
     out_stream_leader_gone(&x->out[0]);
     out_stream_leader_gone(&x->out[1]);
     advance(x);
+    if (x->state == EXEC_ENDING)
+        agent_arm(x->agent, &x->drain, DRAIN_GRACE_MS, drain_over);
 }
 
 void exec_check_tree(struct exec *x)
@@ -294,10 +295,9 @@ static void spawn_overdue(struct loop_timer *t)
 int exec_watch_report(struct exec *x, struct err *e)
 {
     int ret = loop_add(x->agent->loop, &x->report, x->report_fd, EPOLLIN, report_event);
-    if (ret < 0)
-        return err_set(e, ret, "cannot watch a pipe: %s", strerror(-ret));
-    agent_arm(x->agent, &x->deadline, SPAWN_DEADLINE_MS, spawn_overdue);
-    return 0;
+    if (ret == 0)
+        ret = loop_timer_arm(x->agent->loop, &x->deadline, SPAWN_DEADLINE_MS * NSEC_PER_MSEC, spawn_overdue);
+    return ret < 0 ? err_set(e, ret, "cannot watch a pipe: %s", strerror(-ret)) : 0;
 }
 
 /* --- the client's wishes --- */

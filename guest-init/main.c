@@ -168,6 +168,9 @@ static int phase_ready(struct init *i, struct err *e)
         .svm_family = AF_VSOCK, .svm_port = PROTO_PORT_CONTROL, .svm_cid = VMADDR_CID_HOST};
     i->agent->config.ready.agent_ns = boot_ns();
     ring(i, DOORBELL_AGENT_READY);
+    if (i->doorbell)
+        doorbell_close(); /* children come next */
+    i->doorbell = false;
     int fd = socket(AF_VSOCK, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (fd >= 0 && (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) == 0 || errno == EINPROGRESS))
         agent_connect_control(i->agent, fd);
@@ -223,6 +226,7 @@ static _Noreturn void stop(struct init *i)
     kill(-1, SIGKILL);
     root_leave(i->disk);
     agent_say_bye(i->agent, texts[i->agent->why], BYE_WAIT_MS);
+    i->doorbell = doorbell_open();
     ring(i, i->agent->why == BYE_REBOOT ? DOORBELL_REBOOT : DOORBELL_POWEROFF);
     machine_off();
 }

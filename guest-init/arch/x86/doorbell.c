@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Theory of operation: ioperm(2) allows this process the one port; OUT then exits to the VMM, which answers
- * at once. The permission does not survive execve(), and fork() copies it only until then.
+ * at once. Linux hands the permission on to children and keeps it over execve(2), so that PID 1 holds it only
+ * while it has no children: otherwise any user in the box could ring.
  */
 #include "guest-init/doorbell.h"
 
@@ -16,4 +17,9 @@ bool doorbell_open(void)
 void doorbell_ring(enum doorbell what)
 {
     __asm__ volatile("outb %0, %1" : : "a"((uint8_t)what), "Nd"((uint16_t)DOORBELL_PORT));
+}
+
+void doorbell_close(void)
+{
+    ioperm(DOORBELL_PORT, 1, 0);
 }
