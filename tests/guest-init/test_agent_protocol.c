@@ -296,6 +296,26 @@ static void shutdown_ends_everything_and_says_bye(void **state)
     }
 }
 
+/* In a process of its own: agent_create() changes signals and the reaper. */
+static void an_agent_that_cannot_be_made_leaves_nothing(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+    if (pid == 0) {
+        struct agent *a = NULL;
+        struct err e = {0};
+        struct agent_config c = {.listen_fd = -1, .box_group = -1};
+        int before = dup(0), after;
+        close(before);
+        int ret = agent_create(&a, &c, &e);
+        after = dup(0); /* the lowest free descriptor is the same: none was left open */
+        exit(ret != -EBADF || a || !strstr(e.text, "cannot watch the agent's socket") || before != after);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -312,6 +332,7 @@ int main(void)
         cmocka_unit_test(ping_is_answered_in_every_state),
         cmocka_unit_test(who_makes_us_answer_and_never_reads_is_dropped),
         cmocka_unit_test(shutdown_ends_everything_and_says_bye),
+        cmocka_unit_test(an_agent_that_cannot_be_made_leaves_nothing),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
