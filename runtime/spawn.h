@@ -21,7 +21,7 @@ struct spawn_fd {
 struct spawn_request {
     const char *path; /* of the program; not looked up */
     char *const *argv;
-    size_t nfds; /* at most SPAWN_FDS_MAX; the numbers `to` differ and are below 64 */
+    size_t nfds; /* at most SPAWN_FDS_MAX; the numbers `to` are 0 … nfds - 1, in any order */
     struct spawn_fd fds[SPAWN_FDS_MAX];
 };
 
