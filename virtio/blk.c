@@ -65,6 +65,8 @@ struct blk {
     struct virtio_blk_config config;
     uint8_t serial[VIRTIO_BLK_ID_BYTES];
     struct request req;
+    void (*on_failure)(void *context, int error); /* NULL: nobody, or told already */
+    void *context;
 };
 
 static struct blk *of(struct vdev *d)
@@ -249,6 +251,9 @@ static void host_failed(struct blk *b, int ret)
     log_warn_limited(&b->dev.faults, LOG_BLK, "disk '%s': request %u at byte %" PRIu64 ": %s", b->disk.name,
                      b->req.type, b->req.offset + b->req.done,
                      ret == -ENODATA ? "the image has become shorter" : strerror(-ret));
+    if (b->on_failure)
+        b->on_failure(b->context, ret);
+    b->on_failure = NULL;
 }
 
 static void finish(struct blk *b)
@@ -388,6 +393,8 @@ int blk_create(struct vdev **out, const struct blk_config *cfg, struct gmem *mem
     }
     if (serial_len)
         memcpy(b->serial, cfg->serial, serial_len);
+    b->on_failure = cfg->host_failed;
+    b->context = cfg->context;
     b->dev.ops = &blk_ops;
     b->dev.mem = mem;
     b->dev.loop = loop;

@@ -24,6 +24,10 @@ struct blk_config {
     int fd;             /* only looked at when path is NULL; stays the caller's, the device works on a copy */
     bool read_only;     /* no write reaches the file; the guest is told */
     const char *serial; /* what GET_ID answers, at most BLK_SERIAL_MAX bytes; NULL: empty. Copied. */
+    /* Told of the first request that the host fails (a full disk, say), on the loop's thread; NULL: nobody.
+     * `error` is a negative errno. */
+    void (*host_failed)(void *context, int error);
+    void *context;
 };
 
 /*

@@ -6,6 +6,7 @@
  * neither direction leaves the kernel.
  */
 #include "vmm/devices.h"
+#include "base/io.h"
 #include "base/own.h"
 #include "virtio/blk.h"
 #include "virtio/console.h"
@@ -120,11 +121,24 @@ static int add_vsock(struct vm *vm, struct err *e)
     return r ? r : plug(vm, "vsock", dev, e);
 }
 
+/* The guest sees an I/O error and cannot know why; the owner may be able to make room. The disks' thread. */
+static void tell_failure(void *context, int error)
+{
+    struct vm *vm = context;
+    status_event(
+        vm->status, "disk-failed", now_ns() - vm->timeline->start_ns,
+        json_pack("{s:s}", "detail", error == -ENODATA ? "the image has become shorter" : strerror(-error)));
+}
+
 static int add_disk(struct vm *vm, unsigned i, struct err *e)
 {
     const struct disk_config *disk = &vm->config->disk[i];
-    struct blk_config bc = {
-        .path = disk->path, .read_only = disk->read_only, .serial = disk->serial, .fd = -1};
+    struct blk_config bc = {.path = disk->path,
+                            .read_only = disk->read_only,
+                            .serial = disk->serial,
+                            .fd = -1,
+                            .host_failed = tell_failure,
+                            .context = vm};
     struct vdev *dev;
     int r = blk_create(&dev, &bc, &vm->mem, vm->disk_loop, e);
     if (r)

@@ -6,6 +6,7 @@
  *   {"event":"created","pid":7,"t_ns":…}              the VM exists, sockets accept clients
  *   {"event":"running","t_ns":…}                      vCPUs run
  *   {"event":"mark","name":"agent-ready","t_ns":…}    a boundary passed: names of timeline.h
+ *   {"event":"disk-failed","detail":"…","t_ns":…}     the host failed a request, told once for each disk
  *   {"event":"ended","reason":"panic","detail":"…","t_ns":…,"exits":{…},"console_tail":"…"}
  *
  * t_ns: nanoseconds since the VMM's main().

@@ -647,12 +647,25 @@ static void an_image_that_shrinks_gives_io_errors_and_no_stale_data(void **state
     assert_false(drv_broken(&r->g));
 }
 
-static void a_failed_write_of_the_host_is_an_io_error(void **state)
+struct told {
+    int times, error;
+};
+
+static void count_failure(void *context, int error)
+{
+    struct told *t = context;
+    t->times++;
+    t->error = error;
+}
+
+static void a_failed_write_of_the_host_is_an_io_error_and_told_once(void **state)
 {
     struct rig *r = *state;
     struct rlimit old, none;
+    struct told told = {0};
     uint8_t data[512] = {0};
-    start_rw(r);
+    start(r, &(struct blk_config){.path = r->path, .host_failed = count_failure, .context = &told},
+          RW_FEATURES);
     struct drv_buf out = drv_out(&r->g, data, 512);
     signal(SIGXFSZ, SIG_IGN);
     getrlimit(RLIMIT_FSIZE, &old);
@@ -660,8 +673,12 @@ static void a_failed_write_of_the_host_is_an_io_error(void **state)
     none.rlim_cur = 1024;
     setrlimit(RLIMIT_FSIZE, &none);
     uint8_t status = request(r, VIRTIO_BLK_T_OUT, 50, out);
+    uint8_t again = request(r, VIRTIO_BLK_T_OUT, 50, out);
     setrlimit(RLIMIT_FSIZE, &old);
     assert_int_equal(status, VIRTIO_BLK_S_IOERR);
+    assert_int_equal(again, VIRTIO_BLK_S_IOERR);
+    assert_int_equal(told.times, 1);
+    assert_int_equal(told.error, -EFBIG);
     assert_int_equal(request(r, VIRTIO_BLK_T_OUT, 50, out), VIRTIO_BLK_S_OK);
 }
 
@@ -1008,7 +1025,7 @@ int main(void)
         CASE(unknown_flags_of_ranges_are_unsupported),
         CASE(requests_of_features_that_were_not_taken_are_unsupported_case_23),
         CASE(an_image_that_shrinks_gives_io_errors_and_no_stale_data),
-        CASE(a_failed_write_of_the_host_is_an_io_error),
+        CASE(a_failed_write_of_the_host_is_an_io_error_and_told_once),
         CASE(io_errors_cannot_fill_the_log_case_37),
         CASE(a_busy_disk_lets_others_of_its_loop_work_case_24),
         CASE(one_large_request_takes_several_turns_case_24),
