@@ -16,7 +16,7 @@
 #define CONSOLE_LINES 12
 
 struct run_settings {
-    uint64_t memory_mib, cpus, timeout_ms, boot_timeout_ms;
+    uint64_t memory_mib, disk_mib, cpus, timeout_ms, boot_timeout_ms;
     struct word_list env, env_files;
     const char *workdir, *user, *rootfs, *kernel, *assets, *timeline;
     bool interactive, tty, verbose;
@@ -103,6 +103,7 @@ static int create_box(struct run *r, struct cubby_error *e)
         .rootfs = s->rootfs,
         .cpus = (unsigned)s->cpus,
         .memory_mib = (unsigned)s->memory_mib,
+        .disk_mib = (unsigned)s->disk_mib,
         .boot_timeout_ms = (unsigned)s->boot_timeout_ms,
         .cancel_fd = r->session.signal_fd,
     };
@@ -245,6 +246,10 @@ static const struct opt run_options[] = {
     {"memory", 'm', OPT_MEMORY, "SIZE", "memory of the box: 512M (as by default), 2G; from 32M",
      AT(memory_mib), CUBBY_MEMORY_MIB_MIN, CUBBY_MEMORY_MIB_MAX},
     {"cpus", 0, OPT_NUMBER, "N", "CPUs of the box: 1 (as by default) to 64", AT(cpus), 1, CUBBY_CPUS_MAX},
+    {"disk", 0, OPT_MEMORY, "SIZE",
+     "room on a disk for what the command writes: 10G; takes up only what was\n"
+     "written, and is gone afterwards. Without it, it is kept in memory",
+     AT(disk_mib), CUBBY_DISK_MIB_MIN, CUBBY_DISK_MIB_MAX},
     {"timeout", 0, OPT_DURATION, "TIME",
      "end the command after 10s, 2m, 1h…: SIGTERM, and SIGKILL 2 s later\n"
      "to all its processes; exit code 124",

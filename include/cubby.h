@@ -127,6 +127,8 @@ CUBBY_API void cubby_report_free(struct cubby_report *report);
 #define CUBBY_MEMORY_MIB_MAX     (16 * 1024 * 1024)
 #define CUBBY_MEMORY_MIB_DEFAULT 512
 #define CUBBY_BOOT_TIMEOUT_MS    60000
+#define CUBBY_DISK_MIB_MIN       16
+#define CUBBY_DISK_MIB_MAX       (8 * 1024 * 1024)
 
 struct cubby_box_options {
     size_t size;
@@ -135,8 +137,7 @@ struct cubby_box_options {
     const char *assets;
     const char *kernel; /* a kernel instead of the assets' vmlinux */
     /* The root file system: an ext4 image (used read-only), or a folder (an image is made of it, in $TMPDIR
-     * or /tmp, that lives as long as the box). NULL: the assets' default.ext4. What the box writes is kept in
-     * its memory and forgotten with it. */
+     * or /tmp, that lives as long as the box). NULL: the assets' default.ext4. It is never written to. */
     const char *rootfs;
     unsigned cpus;            /* 1 … 64; 0: 1 */
     unsigned memory_mib;      /* 32 … 16 Mi, which is 16 TiB; 0: 512 */
@@ -145,7 +146,10 @@ struct cubby_box_options {
     /* A descriptor, watched and not read: when it becomes readable, cubby_box_create() gives up the image
      * that it is making of a folder. 0 or negative: none. */
     int cancel_fd;
-    int reserved; /* 0: the struct has no padding, whose bytes would be unknown to a newer library */
+    /* What the box writes goes to a disk of this size, 16 … 8 Mi (8 TiB): a file in cubby's home (CUBBY_HOME,
+     * see cubby(1)) that takes up only what was written, lasts while the box is stopped and started again,
+     * and is gone with the box. 0: it is kept in the box's memory, and forgotten whenever the VM ends. */
+    unsigned disk_mib;
 };
 
 #define CUBBY_BOX_TIMELINE 0x1u /* record the boundaries of the box's life: see cubby_box_timeline() */
@@ -174,8 +178,11 @@ CUBBY_API int cubby_box_create(struct cubby_box **out, const struct cubby_box_op
                                struct cubby_error *error);
 
 /*
- * Starts the VM and returns at once; executions may be started now, they begin when the box is ready. Errors:
- * CUBBY_ESTATE when started before, CUBBY_ECONFIG, CUBBY_ERESOURCE.
+ * Starts the VM and returns at once; executions may be started now, they begin when the box is ready. A box
+ * that was stopped or has failed may be started again, any number of times: its state, failure, console and
+ * timeline are then those of the new VM, and executions of the earlier one report how that ended. Errors:
+ * CUBBY_ESTATE while it runs or is being stopped, CUBBY_EKVM, CUBBY_ECONFIG, CUBBY_ERESOURCE; its
+ * state is then what it was.
  */
 CUBBY_API int cubby_box_start(struct cubby_box *box, struct cubby_error *error);
 
@@ -185,11 +192,11 @@ CUBBY_API int cubby_box_start(struct cubby_box *box, struct cubby_error *error);
  */
 CUBBY_API int cubby_box_wait_ready(struct cubby_box *box, int timeout_ms, struct cubby_error *error);
 
-/* Waits until the VM has ended: 0. CUBBY_ETIMEOUT, CUBBY_ESTATE when not started. */
+/* Waits until the VM that runs now has ended: 0. CUBBY_ETIMEOUT, CUBBY_ESTATE when not started. */
 CUBBY_API int cubby_box_wait_ended(struct cubby_box *box, int timeout_ms, struct cubby_error *error);
 
 /* A descriptor for poll(2) and epoll(7), readable when the box may have changed; then ask cubby_box_state().
- * Belongs to the box. Stays readable once the VM has ended. */
+ * Belongs to the box. Stays readable once the VM has ended, until the box is started again. */
 CUBBY_API int cubby_box_fd(struct cubby_box *box);
 
 /* Takes note of what happened, without waiting, and returns an enum cubby_state. */

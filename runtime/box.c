@@ -40,7 +40,7 @@ static struct cubby_box *new_box(void)
     box->refs = 1;
     box->state = CUBBY_CONFIGURED;
     box->listen_fd = -1;
-    box->setup.rootfs_fd = -1;
+    box->setup.rootfs_fd = box->setup.disk_fd = -1;
     box->vmm = (struct vmm_process){.child.pidfd = -1, .events_fd = -1, .alive_fd = -1};
     box->probe.out_fd = box->probe.child.pidfd = -1;
     control_init(&box->control);
@@ -80,8 +80,11 @@ int cubby_box_start(struct cubby_box *box, struct cubby_error *error)
     if (!box)
         return fail(error, CUBBY_EARGUMENT, "cubby_box_start: box is NULL");
     waiter_lock(&box->waiter);
-    int ret = box->state == CUBBY_CONFIGURED ? box_launch(box, error)
-                                             : fail(error, CUBBY_ESTATE, "the box was started before");
+    box_process(box); /* its VM may have ended */
+    int ret = box->state == CUBBY_CONFIGURED || box_ended(box)
+                  ? box_launch(box, error)
+                  : fail(error, CUBBY_ESTATE, "the box %s",
+                         box->state == CUBBY_STOPPING ? "is being stopped" : "was started before and runs");
     waiter_unlock(&box->waiter);
     return ret;
 }
@@ -124,12 +127,13 @@ int cubby_box_wait_ready(struct cubby_box *box, int timeout_ms, struct cubby_err
     return ret;
 }
 
-/* With the lock held: true when the VM has ended by `until_ns`. */
-static bool wait_ended(struct cubby_box *box, uint64_t until_ns)
+/* With the lock held: true when the VM of that life has ended by `until_ns`. Another thread may have started
+ * the next one by then. */
+static bool wait_ended(struct cubby_box *box, unsigned life, uint64_t until_ns)
 {
     for (;;) {
         box_process(box);
-        if (box_ended(box))
+        if (box_ended(box) || box->life != life)
             return true;
         if (!waiter_wait(&box->waiter, until_ns))
             return false;
@@ -144,7 +148,7 @@ int cubby_box_wait_ended(struct cubby_box *box, int timeout_ms, struct cubby_err
     waiter_lock(&box->waiter);
     if (box->state == CUBBY_CONFIGURED)
         ret = fail(error, CUBBY_ESTATE, "the box was not started");
-    else if (!wait_ended(box, waiter_deadline(timeout_ms)))
+    else if (!wait_ended(box, box->life, waiter_deadline(timeout_ms)))
         ret = fail(error, CUBBY_ETIMEOUT, "the box has not ended after %d ms", timeout_ms);
     waiter_unlock(&box->waiter);
     return ret;
@@ -185,13 +189,14 @@ int cubby_box_stop(struct cubby_box *box, int grace_ms, struct cubby_error *erro
     waiter_lock(&box->waiter);
     box_process(box);
     if (box->state != CUBBY_CONFIGURED && !box_ended(box)) {
+        unsigned life = box->life;
         bool asked = grace_ms > 0 && control_shutdown(&box->control, (uint32_t)grace_ms) == 0;
         box->stop_asked = true;
         box->state = CUBBY_STOPPING;
         waiter_announce(&box->waiter);
-        if (!asked || !wait_ended(box, waiter_deadline(grace_ms)))
+        if (!asked || !wait_ended(box, life, waiter_deadline(grace_ms)))
             child_signal(&box->vmm.child, SIGTERM);
-        if (!wait_ended(box, waiter_deadline(TERM_GRACE_MS)))
+        if (!wait_ended(box, life, waiter_deadline(TERM_GRACE_MS)))
             box_kill(box);
     }
     waiter_unlock(&box->waiter);
@@ -291,11 +296,19 @@ void box_unref(struct cubby_box *box)
         free_box(box);
 }
 
-int box_check(struct cubby_box *box, struct cubby_error *why)
+unsigned box_life(struct cubby_box *box)
+{
+    waiter_lock(&box->waiter);
+    unsigned life = box->life;
+    waiter_unlock(&box->waiter);
+    return life;
+}
+
+int box_check(struct cubby_box *box, unsigned life, struct cubby_error *why)
 {
     waiter_lock(&box->waiter);
     box_process(box);
-    int ret = verdict(box, why);
+    int ret = box->life == life ? verdict(box, why) : fail_copy(why, &box->earlier);
     waiter_unlock(&box->waiter);
     return ret;
 }
@@ -307,13 +320,13 @@ void box_stamp(struct cubby_box *box, enum timeline_mark mark)
     waiter_unlock(&box->waiter);
 }
 
-bool box_is_over(struct cubby_box *box, struct cubby_error *why)
+bool box_is_over(struct cubby_box *box, unsigned life, struct cubby_error *why)
 {
     waiter_lock(&box->waiter);
     box_process(box);
-    bool over = box_ended(box);
+    bool over = box_ended(box) || box->life != life;
     if (over)
-        fail_copy(why, &box->failure);
+        fail_copy(why, box->life == life ? &box->failure : &box->earlier);
     waiter_unlock(&box->waiter);
     return over;
 }

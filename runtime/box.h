@@ -24,6 +24,7 @@ struct box_setup {
     char vmm[PATH_MAX], kernel[PATH_MAX], initrd[PATH_MAX];
     unsigned cpus, memory_mib, boot_timeout_ms, flags;
     int rootfs_fd; /* owned */
+    int disk_fd;   /* owned; the box's own disk, a file without a name; -1: it has none */
 };
 
 struct cubby_box {
@@ -34,11 +35,14 @@ struct cubby_box {
 
     enum cubby_state state;
     struct cubby_error failure; /* why it is stopped or failed */
+    unsigned life;              /* how many times it was started */
+    struct cubby_error earlier; /* how the life before the present one ended */
     struct vmm_process vmm;
     int listen_fd; /* where PID 1 connects to; -1 when it has, or before the start */
     struct control control;
     bool stop_asked;
-    uint64_t kill_ns; /* when a VMM that was given up is killed */
+    uint64_t kill_ns;                    /* when a VMM that was given up is killed */
+    char disk_failure[EVENT_DETAIL_MAX]; /* why the host failed a request of a disk; "": it did not */
 
     /* While it boots. */
     struct kvm_probe probe;
@@ -50,13 +54,13 @@ struct cubby_box {
     struct timeline timeline;
 };
 
-/* Checks the options and fills *s: finds the assets, opens or makes the image. `folder` exists. On failure
- * nothing of *s is owned. */
+/* Checks the options and fills *s: finds the assets, opens or makes the image, makes the disk. `folder`
+ * exists. In any case box_setup_fini() afterwards. */
 int box_set_up(struct box_setup *s, const struct cubby_box_options *options, struct box_folder *folder,
                struct cubby_error *error);
 void box_setup_fini(struct box_setup *s);
 
-/* Starts the VM. With the lock held. */
+/* Starts the VM of a box that has none. With the lock held; on failure its state stays. */
 int box_launch(struct cubby_box *box, struct cubby_error *error);
 /* Takes note of all that happened. With the lock held. */
 void box_process(struct cubby_box *box);
@@ -67,11 +71,13 @@ bool box_ended(const struct cubby_box *box);
 /* For executions; these take the lock. */
 struct cubby_box *box_ref(struct cubby_box *box);
 void box_unref(struct cubby_box *box);
-/* CUBBY_OK when it runs, CUBBY_EAGAIN while it boots, else why it does not, with *why filled. */
-int box_check(struct cubby_box *box, struct cubby_error *why);
+/* The present life, which an execution belongs to. */
+unsigned box_life(struct cubby_box *box);
+/* CUBBY_OK when that life runs, CUBBY_EAGAIN while it boots, else why it does not, with *why filled. */
+int box_check(struct cubby_box *box, unsigned life, struct cubby_error *why);
 /* Stamps the timeline, once for each mark. */
 void box_stamp(struct cubby_box *box, enum timeline_mark mark);
-/* True when the VM has ended, with the reason in *why. */
-bool box_is_over(struct cubby_box *box, struct cubby_error *why);
+/* True when the VM of that life has ended, with the reason in *why. */
+bool box_is_over(struct cubby_box *box, unsigned life, struct cubby_error *why);
 
 #endif

@@ -7,6 +7,9 @@
  *     CONFIGURED ─launch→ STARTING ─READY→ RUNNING ─→ (STOPPING) ─VMM gone→ STOPPED or FAILED
  *                            └─VMM gone, deadline─→ (probe of KVM) ─→ FAILED
  *
+ * From STOPPED and FAILED a launch leads to STARTING again. Each launch begins a new life, with a number, so
+ * that whoever belongs to an earlier one is not fooled by the present state.
+ *
  * A boot that fails or takes long may be KVM's fault: there are hosts on which /dev/kvm opens and a kernel
  * cannot run. So the probe is asked then, and only then: a box that boots pays nothing for it.
  */
@@ -127,8 +130,10 @@ static void vm_gone(struct cubby_box *box)
         fail(&box->failure, CUBBY_ESTOPPED, "the box has stopped: %s", e.text);
         finish(box, CUBBY_STOPPED);
     } else {
-        fail(&box->failure, CUBBY_EGUEST_LOST, "the box is lost: %s%s", e.text,
-             box->control.out_of_memory ? " (it had run out of memory; try more)" : "");
+        bool disk = box->disk_failure[0];
+        fail(&box->failure, CUBBY_EGUEST_LOST, "the box is lost: %s%s%s%s", e.text,
+             box->control.out_of_memory ? " (it had run out of memory; try more)" : "",
+             disk ? "; before, this host failed a request of its disk: " : "", box->disk_failure);
         finish(box, CUBBY_FAILED);
     }
 }
@@ -136,12 +141,22 @@ static void vm_gone(struct cubby_box *box)
 /* ---- what can happen
  * -------------------------------------------------------------------------------------*/
 
+/* The command in the box sees an I/O error, which tells nobody that it is this host whose disk is full. */
+static void note_disk_failure(struct cubby_box *box, const char *why)
+{
+    snprintf(box->disk_failure, sizeof(box->disk_failure), "%s", why);
+    log_warn(LOG_BOX, "box %s: this host failed a request of its disk: %s", box->folder.id, why);
+}
+
 static void on_events(struct cubby_box *box)
 {
     struct vmm_event ev;
-    while (vmm_process_event(&box->vmm, &ev) > 0)
+    while (vmm_process_event(&box->vmm, &ev) > 0) {
         if (ev.kind == VMM_MARK)
             log_debug(LOG_BOX, "box %s: %s", box->folder.id, ev.name);
+        else if (ev.kind == VMM_DISK)
+            note_disk_failure(box, ev.detail);
+    }
     /* At the end of the stream the descriptor was closed, and so left the epoll set. */
 }
 
@@ -309,6 +324,30 @@ static int watch_all(struct cubby_box *box, struct err *e)
     return ret < 0 ? err_set(e, ret, "cannot watch the VMM: %s", strerror(-ret)) : 0;
 }
 
+/* All that belongs to an earlier life, but how it ended. */
+static void forget_life(struct cubby_box *box)
+{
+    waiter_remove(&box->waiter, box->vmm.events_fd);
+    vmm_process_fini(&box->vmm);
+    control_init(&box->control); /* it was closed at the end */
+    timeline_fini(&box->timeline);
+    box->timeline = (struct timeline){0};
+    box->probe_state = PROBE_IDLE;
+    box->stop_asked = box->vm_gone = false;
+    box->reason.code = 0;
+    box->disk_failure[0] = '\0';
+    folder_refresh(&box->folder);
+}
+
+static void begin_life(struct cubby_box *box)
+{
+    box->earlier = box->failure;
+    box->failure = (struct cubby_error){0};
+    box->life++;
+    box->state = CUBBY_STARTING;
+    waiter_resume(&box->waiter);
+}
+
 int box_launch(struct cubby_box *box, struct cubby_error *error)
 {
     struct err e;
@@ -319,6 +358,7 @@ int box_launch(struct cubby_box *box, struct cubby_error *error)
         .kernel = s->kernel,
         .initrd = s->initrd,
         .rootfs_fd = s->rootfs_fd,
+        .disk_fd = s->disk_fd,
         .cpus = s->cpus,
         .memory_mib = s->memory_mib,
         .timeline = s->flags & CUBBY_BOX_TIMELINE,
@@ -326,6 +366,7 @@ int box_launch(struct cubby_box *box, struct cubby_error *error)
     };
     if (kvm_cache_read(box->folder.base, s->vmm, &e) == KVM_UNUSABLE)
         return fail_kvm(error, &e);
+    forget_life(box);
     /* Before the VM: the guest must find us listening whenever it comes. */
     folder_file(&box->folder, "vsock.sock_1024", path);
     _Static_assert(PROTO_PORT_CONTROL == 1024, "the name above");
@@ -345,7 +386,7 @@ int box_launch(struct cubby_box *box, struct cubby_error *error)
         fd_closep(&box->listen_fd);
         return fail_err(error, CUBBY_ECONFIG, &e);
     }
-    box->state = CUBBY_STARTING;
+    begin_life(box);
     set_timer(box);
     return 0;
 }

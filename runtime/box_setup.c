@@ -2,17 +2,19 @@
 /*
  * Theory of operation: everything that can be found wrong without a VM is found here, before one is started,
  * so that the text names the caller's own words. The root file system is opened once and handed to the VMM as
- * a descriptor. An image that was made of a folder loses its name as soon as it is open: however the box
- * ends, its blocks are freed.
+ * a descriptor. An image that was made of a folder, and the disk that the box writes to, lose their names as
+ * soon as they are open: however the box ends, their blocks are freed.
  */
 #include "runtime/box.h"
 
 #include "base/cursor.h"
 #include "base/io.h"
 #include "base/own.h"
+#include "oci/disk.h"
 #include "oci/rootfs.h"
 #include "runtime/assets.h"
 #include "runtime/errors.h"
+#include "runtime/home.h"
 #include "runtime/options.h"
 
 #include <errno.h>
@@ -20,7 +22,9 @@
 #include <poll.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/random.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The superblock's magic number: Linux fs/ext4/ext4.h, EXT4_SUPER_MAGIC; the superblock is at byte 1024. */
@@ -39,6 +43,9 @@ static int check_numbers(struct box_setup *s, const struct cubby_box_options *o,
     if (s->memory_mib < CUBBY_MEMORY_MIB_MIN || s->memory_mib > CUBBY_MEMORY_MIB_MAX)
         return fail(error, CUBBY_EARGUMENT, "a box cannot have %u MiB of memory; choose %d to %d",
                     s->memory_mib, CUBBY_MEMORY_MIB_MIN, CUBBY_MEMORY_MIB_MAX);
+    if (o->disk_mib && (o->disk_mib < CUBBY_DISK_MIB_MIN || o->disk_mib > CUBBY_DISK_MIB_MAX))
+        return fail(error, CUBBY_EARGUMENT, "a box cannot have a disk of %u MiB; choose %d to %d",
+                    o->disk_mib, CUBBY_DISK_MIB_MIN, CUBBY_DISK_MIB_MAX);
     if (s->boot_timeout_ms > (unsigned)INT_MAX)
         return fail(error, CUBBY_EARGUMENT, "a boot timeout of %u ms is too long", s->boot_timeout_ms);
     if (s->flags & ~(CUBBY_BOX_TIMELINE | CUBBY_BOX_LOG))
@@ -89,7 +96,7 @@ static int make_image(struct box_setup *s, const struct cubby_box_options *o, st
                       struct cubby_error *error)
 {
     struct err e;
-    char path[IMAGE_PATH_MAX];
+    char path[PLANNED_PATH_MAX];
     int cancel_fd = o->cancel_fd;
     struct rootfs_options how = {
         .all_root = geteuid() != 0, .cancelled = is_cancelled, .context = &cancel_fd};
@@ -126,19 +133,49 @@ static int find_rootfs(struct box_setup *s, const struct cubby_box_options *o, s
     return S_ISDIR(st.st_mode) ? make_image(s, o, folder, error) : open_image(s, o->rootfs, error);
 }
 
+_Static_assert(CUBBY_DISK_MIB_MIN == DISK_MIB_MIN && CUBBY_DISK_MIB_MAX == DISK_MIB_MAX,
+               "what the options allow can be made");
+
+/* The box's own disk: a file that loses its name as soon as it is open, as a temporary image does. */
+static int make_disk(struct box_setup *s, const struct cubby_box_options *o, struct box_folder *folder,
+                     struct cubby_error *error)
+{
+    struct err e;
+    char home[PATH_MAX], path[PLANNED_PATH_MAX];
+    struct disk_params p = {.mib = o->disk_mib, .label = "cubby-box", .created = time(NULL)};
+    if (getrandom(p.uuid, sizeof(p.uuid), 0) != sizeof(p.uuid))
+        return fail(error, CUBBY_ERESOURCE, "no random bytes for the name of a disk: %s", strerror(errno));
+    if (home_folder("boxes", home, &e) < 0)
+        return fail_err(error, CUBBY_ECONFIG, &e);
+    if (folder_plan_disk(folder, home, path, &e) < 0)
+        return fail_err(error, CUBBY_ESTORAGE, &e);
+    CLEANUP(fd_closep) int fd = open(path, O_RDWR | O_CLOEXEC);
+    if (fd < 0)
+        return fail(error, CUBBY_ESTORAGE, "cannot open the box's disk '%s': %s", path, strerror(errno));
+    unlink(path);
+    if (disk_format(fd, &p, &e) < 0)
+        return fail(error, CUBBY_ESTORAGE, "%s; it would be in '%s', which CUBBY_HOME can change", e.text,
+                    home);
+    s->disk_fd = STEAL_FD(fd);
+    return 0;
+}
+
 int box_set_up(struct box_setup *s, const struct cubby_box_options *options, struct box_folder *folder,
                struct cubby_error *error)
 {
-    *s = (struct box_setup){.rootfs_fd = -1};
+    *s = (struct box_setup){.rootfs_fd = -1, .disk_fd = -1};
     int ret = check_numbers(s, options, error);
     if (ret == 0)
         ret = find_programs(s, options, error);
     if (ret == 0)
         ret = find_rootfs(s, options, folder, error);
+    if (ret == 0 && options->disk_mib)
+        ret = make_disk(s, options, folder, error);
     return ret;
 }
 
 void box_setup_fini(struct box_setup *s)
 {
     fd_closep(&s->rootfs_fd);
+    fd_closep(&s->disk_fd);
 }

@@ -45,6 +45,9 @@ static int interpret(const json_t *object, struct vmm_event *ev)
     } else if (strcmp(event, "mark") == 0) {
         ev->kind = VMM_MARK;
         copy_text(object, "name", ev->name, sizeof(ev->name), 0);
+    } else if (strcmp(event, "disk-failed") == 0) {
+        ev->kind = VMM_DISK;
+        copy_text(object, "detail", ev->detail, sizeof(ev->detail), 0);
     } else if (strcmp(event, "ended") == 0) {
         ev->kind = VMM_ENDED;
         copy_text(object, "reason", ev->name, sizeof(ev->name), 0);

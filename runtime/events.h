@@ -19,6 +19,7 @@ enum vmm_event_kind {
     VMM_OTHER,   /* well-formed, of no interest here */
     VMM_RUNNING, /* vCPUs run */
     VMM_MARK,    /* `name` is the boundary */
+    VMM_DISK,    /* the host failed a request of a disk; `detail` says why */
     VMM_ENDED,   /* `name` is the reason; the last event */
     VMM_FAILED,  /* the VM could not be set up; `detail` says why */
 };

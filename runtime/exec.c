@@ -35,7 +35,8 @@ static int set_up(struct cubby_exec *x, struct cubby_box *box, const struct cubb
 {
     struct err e;
     struct cubby_error why;
-    int ret = box_check(box, &why);
+    x->life = box_life(box);
+    int ret = box_check(box, x->life, &why);
     if (ret < 0 && ret != CUBBY_EAGAIN)
         return fail_copy(error, &why);
     ret = exec_prepare(x, o, error);

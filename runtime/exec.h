@@ -40,6 +40,7 @@ struct exec_output {
 struct cubby_exec {
     struct waiter waiter;
     struct cubby_box *box; /* a reference */
+    unsigned life;         /* which of the box's; never changes */
     enum exec_phase phase;
     int fd; /* of the connection; -1 */
     bool box_watched;

@@ -255,7 +255,7 @@ static void on_box(struct cubby_exec *x)
 {
     struct cubby_error why;
     if (x->phase == EXEC_WAITS_BOX) {
-        int ret = box_check(x->box, &why);
+        int ret = box_check(x->box, x->life, &why);
         if (ret == 0) {
             connect_to_agent(x);
         } else if (ret != CUBBY_EAGAIN) {
@@ -264,7 +264,7 @@ static void on_box(struct cubby_exec *x)
         }
         return;
     }
-    if (!box_is_over(x->box, &why))
+    if (!box_is_over(x->box, x->life, &why))
         return;
     if (x->fd >= 0)
         receive(x); /* what came before the end */
@@ -322,6 +322,9 @@ void exec_process(struct cubby_exec *x)
         on_box(x);
     if (ready & EXEC_TAG_SOCKET && x->fd >= 0)
         receive(x);
+    /* A box that was started again does not tell of its earlier end by its descriptor. */
+    if (x->phase == EXEC_LOST)
+        on_box(x);
     if (x->phase != EXEC_OVER && x->deadline_ns != WAITER_NEVER)
         on_time(x);
     if (x->phase == EXEC_OVER)

@@ -27,7 +27,7 @@
 #include <unistd.h>
 
 #define LONGEST_NAME "vsock.sock_1024"
-#define IMAGE_PREFIX "cubby-image-"
+#define FILE_PREFIX  "cubby-" /* of files elsewhere that belong to a box */
 #define NOTE_MAX     256
 
 /* ---- the owner's note
@@ -105,16 +105,16 @@ static bool owner_is_dead(int dir)
 /* ---- removal
  * ---------------------------------------------------------------------------------------------*/
 
-/* The temporary image that the link names, if its name is one that we give. */
-static void remove_image(int dir)
+/* The file that the link names, if its name is one that we give. */
+static void remove_planned(int dir, const char *link)
 {
     char target[PATH_MAX];
-    ssize_t n = readlinkat(dir, "image", target, sizeof(target) - 1);
+    ssize_t n = readlinkat(dir, link, target, sizeof(target) - 1);
     if (n <= 0)
         return;
     target[n] = '\0';
     const char *slash = strrchr(target, '/');
-    if (slash && strncmp(slash + 1, IMAGE_PREFIX, strlen(IMAGE_PREFIX)) == 0)
+    if (slash && strncmp(slash + 1, FILE_PREFIX, strlen(FILE_PREFIX)) == 0)
         unlink(target);
 }
 
@@ -124,7 +124,8 @@ static void remove_below(int base, const char *id)
     int dir = openat(base, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
     if (dir < 0)
         return;
-    remove_image(dir);
+    remove_planned(dir, "image");
+    remove_planned(dir, "disk");
     DIR *entries = fdopendir(dir);
     if (!entries) {
         close(dir);
@@ -284,18 +285,39 @@ void folder_file(const struct box_folder *f, const char *name, char out[BOX_PATH
     snprintf(out, BOX_PATH_MAX, "%.91s/%.15s", f->path, name);
 }
 
-int folder_plan_image(struct box_folder *f, char out[IMAGE_PATH_MAX], struct err *e)
+void folder_refresh(const struct box_folder *f)
 {
-    const char *tmp = getenv("TMPDIR");
+    static const char *const files[] = {"vsock.sock", "vsock.sock_1024", "vmm.log", "timeline.json"};
+    char path[BOX_PATH_MAX];
+    for (size_t i = 0; i < ARRAY_LEN(files); i++) {
+        folder_file(f, files[i], path);
+        unlink(path);
+    }
+}
+
+/* `kind` is the link's name, `dir` the folder that $variable leads to. */
+static int plan(struct box_folder *f, const char *kind, const char *dir, const char *variable,
+                char out[PLANNED_PATH_MAX], struct err *e)
+{
     char link[BOX_PATH_MAX];
-    int n = snprintf(out, IMAGE_PATH_MAX, "%s/" IMAGE_PREFIX "%s.ext4", tmp && tmp[0] == '/' ? tmp : "/tmp",
-                     f->id);
-    if (n >= IMAGE_PATH_MAX)
-        return err_set(e, -ENAMETOOLONG, "TMPDIR is too long");
-    folder_file(f, "image", link);
+    int n = snprintf(out, PLANNED_PATH_MAX, "%s/" FILE_PREFIX "%s-%s.ext4", dir, kind, f->id);
+    if (n >= PLANNED_PATH_MAX)
+        return err_set(e, -ENAMETOOLONG, "%s is too long", variable);
+    folder_file(f, kind, link);
     if (symlink(out, link) < 0)
-        return err_sys(e, "cannot note the temporary image in '%s'", f->path);
+        return err_sys(e, "cannot note the %s's file in '%s'", kind, f->path);
     /* Made here, empty: others in a shared folder can neither put their own there nor read what goes in. */
     CLEANUP(fd_closep) int fd = open(out, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    return fd < 0 ? err_sys(e, "cannot create the temporary image '%s'", out) : 0;
+    return fd < 0 ? err_sys(e, "cannot create the file '%s'; set %s to another folder", out, variable) : 0;
+}
+
+int folder_plan_image(struct box_folder *f, char out[PLANNED_PATH_MAX], struct err *e)
+{
+    const char *tmp = getenv("TMPDIR");
+    return plan(f, "image", tmp && tmp[0] == '/' ? tmp : "/tmp", "TMPDIR", out, e);
+}
+
+int folder_plan_disk(struct box_folder *f, const char *dir, char out[PLANNED_PATH_MAX], struct err *e)
+{
+    return plan(f, "disk", dir, "CUBBY_HOME", out, e);
 }

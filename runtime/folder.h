@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * A box's folder: a private, short-lived place for its sockets, its console and its temporary image.
+ * A box's folder: a private, short-lived place for its sockets, its console and its temporary files.
  *
  *     $XDG_RUNTIME_DIR/cubby/<id>/   or   /tmp/cubby-<uid>/<id>/
  *         owner           who made it: pid, start time, pid namespace, boot
  *         vsock.sock      the VMM's side of virtio-vsock; vsock.sock_1024 is ours
  *         vmm.log         what the VMM wrote to stderr
  *         timeline.json   if asked for
- *         image           symbolic link to a temporary image elsewhere, if there is one
+ *         image, disk     symbolic links to a temporary image and to the box's disk elsewhere, if there are
+ * any
  *
  * When the owner dies, the next one who makes a folder removes it.
  */
@@ -18,9 +19,9 @@
 
 #include <stddef.h>
 
-#define BOX_ID_LEN     12
-#define BOX_PATH_MAX   108 /* a folder's path with every name in it fits sun_path */
-#define IMAGE_PATH_MAX 4096
+#define BOX_ID_LEN       12
+#define BOX_PATH_MAX     108 /* a folder's path with every name in it fits sun_path */
+#define PLANNED_PATH_MAX 4096
 
 struct box_folder {
     char id[BOX_ID_LEN + 1];
@@ -44,10 +45,14 @@ void folder_remove(struct box_folder *f);
 void folder_file(const struct box_folder *f, const char *name, char out[BOX_PATH_MAX]);
 
 /*
- * Makes an empty private file for a temporary image in $TMPDIR or /tmp, and notes it in the folder first, so
- * that it is removed with it, by whomever.
+ * Make an empty private file for a temporary image in $TMPDIR or /tmp, or for the box's disk in the folder
+ * `dir`, and note it in the box's folder first, so that it is removed with it, by whomever.
  */
-int folder_plan_image(struct box_folder *f, char out[IMAGE_PATH_MAX], struct err *e);
+int folder_plan_image(struct box_folder *f, char out[PLANNED_PATH_MAX], struct err *e);
+int folder_plan_disk(struct box_folder *f, const char *dir, char out[PLANNED_PATH_MAX], struct err *e);
+
+/* Removes what an earlier life of the box has left: its VMM's sockets, log and timeline. */
+void folder_refresh(const struct box_folder *f);
 
 /* Removes the folders below `base` whose owner is dead. */
 void folder_sweep(const char *base);

@@ -2,9 +2,9 @@
 /*
  * Theory of operation: three pipes' worth of plumbing and no protocol of our own. The events pipe tells what
  * happens and, by ending without a last word, that the VMM was killed. The alive pipe works the other way
- * round: the kernel closes our end whenever and however we die. The root file system goes over as an open
- * descriptor under the name /proc/self/fd/N, so no character in its path can be mistaken for an option, and a
- * temporary image may be unlinked.
+ * round: the kernel closes our end whenever and however we die. The root file system and the box's disk go
+ * over as open descriptors under the names /proc/self/fd/N, so no character in a path can be mistaken for an
+ * option, and the files need no name. The VMM opens them anew, so its locks on them end with it.
  */
 #include "runtime/vmm_process.h"
 
@@ -23,12 +23,14 @@
 #define EVENTS_FD 3
 #define ALIVE_FD  4
 #define ROOTFS_FD 5
+#define DISK_FD   6
 #define ARGS_MAX  32
 #define LOG_TAIL  2048
 
 /* cubby-vmm's own default (vmm/config.h says why each), and for PID 1: put the root together from the first
- * disk (docs/init-contract.md). */
-#define CMDLINE "console=hvc0 quiet panic=-1 reboot=t cubby.root=/dev/vda"
+ * disk and, if there is one, the second (docs/init-contract.md). */
+#define CMDLINE      "console=hvc0 quiet panic=-1 reboot=t cubby.root=/dev/vda"
+#define CMDLINE_DISK CMDLINE " cubby.upper=/dev/vdb"
 
 struct pipes {
     int events[2], alive[2]; /* [0] is the reading end */
@@ -63,30 +65,48 @@ static void close_pipes(struct pipes *p)
 
 /* The command line, with room for its texts. */
 struct arguments {
-    char *argv[ARGS_MAX];
-    char cpus[16], memory[16], disk[48], vsock[BOX_PATH_MAX], timeline[BOX_PATH_MAX];
+    char *argv[ARGS_MAX]; /* for all of build_arguments() */
+    size_t count;
+    char cpus[16], memory[16], root[48], disk[48], vsock[BOX_PATH_MAX], timeline[BOX_PATH_MAX];
 };
+
+static void add(struct arguments *a, const char *word)
+{
+    a->argv[a->count++] = (char *)(uintptr_t)word; /* execve() does not write to it */
+}
+
+static void add_option(struct arguments *a, const char *option, const char *value)
+{
+    add(a, option);
+    add(a, value);
+}
 
 static void build_arguments(struct arguments *a, const struct vmm_config *c, const struct box_folder *folder)
 {
+    a->count = 0;
     snprintf(a->cpus, sizeof(a->cpus), "%u", c->cpus);
     snprintf(a->memory, sizeof(a->memory), "%u", c->memory_mib);
-    snprintf(a->disk, sizeof(a->disk), "/proc/self/fd/%d,ro,serial=root", ROOTFS_FD);
+    snprintf(a->root, sizeof(a->root), "/proc/self/fd/%d,ro,serial=root", ROOTFS_FD);
+    snprintf(a->disk, sizeof(a->disk), "/proc/self/fd/%d,serial=disk", DISK_FD);
     folder_file(folder, "vsock.sock", a->vsock);
     folder_file(folder, "timeline.json", a->timeline);
-    /* The list ends at its first NULL, which is where "--timeline" would be. No --console: the VMM keeps the
-     * last lines for its last event, so a guest that writes without end fills no disk. */
-    const char *const words[] = {
-        c->program,  "--kernel", c->kernel,    "--initrd", c->initrd,
-        "--cmdline", CMDLINE,    "--cpus",     a->cpus,    "--memory",
-        a->memory,   "--disk",   a->disk,      "--vsock",  a->vsock,
-        "--events",  "3",        "--die-with", "4",        c->timeline ? "--timeline" : NULL,
-        a->timeline,
-    };
-    _Static_assert(ARRAY_LEN(words) < ARGS_MAX, "room for all words");
-    for (size_t i = 0; i < ARRAY_LEN(words); i++)
-        a->argv[i] = (char *)(uintptr_t)words[i]; /* execve() does not write to them */
-    a->argv[ARRAY_LEN(words)] = NULL;
+    /* No --console: the VMM keeps the last lines for its last event, so a guest that writes without end fills
+     * no disk. */
+    add(a, c->program);
+    add_option(a, "--kernel", c->kernel);
+    add_option(a, "--initrd", c->initrd);
+    add_option(a, "--cmdline", c->disk_fd >= 0 ? CMDLINE_DISK : CMDLINE);
+    add_option(a, "--cpus", a->cpus);
+    add_option(a, "--memory", a->memory);
+    add_option(a, "--disk", a->root);
+    if (c->disk_fd >= 0)
+        add_option(a, "--disk", a->disk);
+    add_option(a, "--vsock", a->vsock);
+    add_option(a, "--events", "3");
+    add_option(a, "--die-with", "4");
+    if (c->timeline)
+        add_option(a, "--timeline", a->timeline);
+    add(a, NULL);
 }
 
 int vmm_process_start(struct vmm_process *p, const struct vmm_config *c, const struct box_folder *folder,
@@ -104,13 +124,14 @@ int vmm_process_start(struct vmm_process *p, const struct vmm_config *c, const s
         struct spawn_request r = {
             .path = c->program,
             .argv = a.argv,
-            .nfds = 6,
+            .nfds = c->disk_fd >= 0 ? 7 : 6,
             .fds = {{pipes.null, 0},
                     {pipes.null, 1},
                     {log_fd, 2},
                     {pipes.events[1], EVENTS_FD},
                     {pipes.alive[0], ALIVE_FD},
-                    {c->rootfs_fd, ROOTFS_FD}},
+                    {c->rootfs_fd, ROOTFS_FD},
+                    {c->disk_fd, DISK_FD}},
         };
         ret = spawn(&p->child, &r, e);
     }

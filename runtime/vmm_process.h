@@ -17,6 +17,7 @@ struct vmm_config {
     const char *program; /* path of cubby-vmm */
     const char *kernel, *initrd;
     int rootfs_fd; /* the root file system's image, open for reading; stays the caller's */
+    int disk_fd;   /* what the box writes to, likewise; -1: its memory */
     unsigned cpus, memory_mib;
     bool timeline; /* write timeline.json into the folder */
     int log_fd;    /* the VMM's stderr; -1: vmm.log in the folder */

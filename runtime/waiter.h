@@ -57,6 +57,8 @@ void waiter_announce(struct waiter *w);
 
 /* Nothing more will happen to the handle: its descriptor is readable from now on. Announces, too. */
 void waiter_finish(struct waiter *w);
+/* Takes that back: the handle begins anew. */
+void waiter_resume(struct waiter *w);
 
 /* The point of CLOCK_MONOTONIC that is `timeout_ms` from now; WAITER_NEVER for negative ones. */
 uint64_t waiter_deadline(int timeout_ms);

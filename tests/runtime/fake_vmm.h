@@ -27,6 +27,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define FAKE_KEPT_AT (8 << 20) /* on the disk, where a fresh one has nothing */
+
+static inline void fake_event(const char *json);
+
 /* ---- the agent: one execution
  * -----------------------------------------------------------------------------*/
 
@@ -249,6 +253,16 @@ static inline void fake_run_started(struct fake *f, const char *what)
             fake_listen(f, false);
         int signo = f->killed ? SIGKILL : f->signaled;
         fake_exited(f, (struct msg_exited){.how = HOW_SIGNALED, .signo = (uint8_t)signo});
+    } else if (strcmp(what, "keep") == 0) { /* on the box's disk: descriptor 6 of the VMM */
+        fake_exit_code(f, pwrite(6, fake_arg(f, 1), 8, FAKE_KEPT_AT) == 8 && fdatasync(6) == 0 ? 0 : 1);
+    } else if (strcmp(what, "kept") == 0) {
+        char text[8];
+        if (pread(6, text, sizeof(text), FAKE_KEPT_AT) == sizeof(text))
+            fake_data(f, FRAME_STDOUT, text, sizeof(text));
+        fake_exit_code(f, 0);
+    } else if (strcmp(what, "disk-failed") == 0) {
+        fake_event("{\"event\":\"disk-failed\",\"detail\":\"No space left on device\",\"t_ns\":8}");
+        fake_exit_code(f, 0);
     } else if (strcmp(what, "violate") == 0) {
         fake_violate(f, fake_arg(f, 1));
     } else if (strcmp(what, "close") == 0) {

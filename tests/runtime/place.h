@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 struct place {
-    char root[32], assets[64], run[64], tmp[64];
+    char root[32], assets[64], run[64], tmp[64], home[64];
 };
 
 static inline int place_remove_one(const char *path, const struct stat *st, int type, struct FTW *ftw)
@@ -40,6 +40,8 @@ static inline int place_make(struct place *p)
         return -1;
     setenv("XDG_RUNTIME_DIR", p->run, 1);
     setenv("TMPDIR", p->tmp, 1);
+    snprintf(p->home, sizeof(p->home), "%s/home", p->root); /* cubby makes it when there is need */
+    setenv("CUBBY_HOME", p->home, 1);
     setenv("CUBBY_ASSETS", p->assets, 1);
     return 0;
 }

@@ -264,6 +264,8 @@ static void options_out_of_range_are_refused_by_name(void **state)
     refuse((struct cubby_box_options){.memory_mib = UINT32_MAX}, CUBBY_EARGUMENT, "MiB");
     refuse((struct cubby_box_options){.flags = 0x80}, CUBBY_EARGUMENT, "0x80");
     refuse((struct cubby_box_options){.boot_timeout_ms = UINT32_MAX}, CUBBY_EARGUMENT, "too long");
+    refuse((struct cubby_box_options){.disk_mib = 15}, CUBBY_EARGUMENT, "15 MiB; choose 16 to");
+    refuse((struct cubby_box_options){.disk_mib = CUBBY_DISK_MIB_MAX + 1}, CUBBY_EARGUMENT, "MiB");
     refuse((struct cubby_box_options){.kernel = "/nonexistent"}, CUBBY_ECONFIG,
            "cannot open kernel '/nonexistent'");
     refuse((struct cubby_box_options){.kernel = "/tmp"}, CUBBY_ECONFIG, "is a folder");

@@ -32,6 +32,9 @@ static void each_event_is_understood(void **state)
     assert_int_equal(parse("{\"event\":\"mark\",\"name\":\"agent-ready\",\"t_ns\":6}", &ev), 0);
     assert_int_equal(ev.kind, VMM_MARK);
     assert_string_equal(ev.name, "agent-ready");
+    assert_int_equal(parse("{\"event\":\"disk-failed\",\"detail\":\"No space\",\"t_ns\":6}", &ev), 0);
+    assert_int_equal(ev.kind, VMM_DISK);
+    assert_string_equal(ev.detail, "No space");
     assert_int_equal(
         parse("{\"event\":\"ended\",\"reason\":\"panic\",\"detail\":\"d\",\"console_tail\":\"a\\nb\"}", &ev),
         0);

@@ -176,13 +176,47 @@ static void a_planned_image_is_private_and_goes_with_the_folder(void **state)
     struct box_folder f;
     struct err e;
     struct stat st;
-    char image[IMAGE_PATH_MAX];
+    char image[PLANNED_PATH_MAX];
     assert_int_equal(folder_create(&f, &e), 0);
     assert_int_equal(folder_plan_image(&f, image, &e), 0);
     assert_int_equal(stat(image, &st), 0);
     assert_int_equal(st.st_mode & 07777, 0600);
     folder_remove(&f);
     assert_int_equal(access(image, F_OK), -1);
+}
+
+static void a_planned_disk_is_in_its_folder_and_goes_with_the_box(void **state)
+{
+    (void)state;
+    struct box_folder f;
+    struct err e;
+    struct stat st;
+    char disk[PLANNED_PATH_MAX];
+    assert_int_equal(folder_create(&f, &e), 0);
+    assert_int_equal(folder_plan_disk(&f, "/nonexistent", disk, &e), -ENOENT);
+    assert_non_null(strstr(e.text, "set CUBBY_HOME"));
+    folder_remove(&f);
+    assert_int_equal(folder_create(&f, &e), 0);
+    assert_int_equal(folder_plan_disk(&f, place.root, disk, &e), 0);
+    assert_int_equal(stat(disk, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0600);
+    folder_remove(&f);
+    assert_int_equal(access(disk, F_OK), -1);
+}
+
+static void what_an_earlier_vmm_left_is_removed(void **state)
+{
+    (void)state;
+    struct box_folder f;
+    char path[BOX_PATH_MAX], owner[BOX_PATH_MAX];
+    assert_int_equal(folder_create(&f, NULL), 0);
+    folder_file(&f, "vmm.log", path);
+    folder_file(&f, "owner", owner);
+    assert_int_equal(write_file_atomic(path, "x", 1, 0600, NULL), 0);
+    folder_refresh(&f);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(access(owner, F_OK), 0);
+    folder_remove(&f);
 }
 
 static void an_image_link_to_something_else_removes_nothing(void **state)
@@ -265,6 +299,8 @@ int main(void)
         TEST(what_is_no_box_is_left_alone),
         TEST(a_symbolic_link_in_place_of_a_folder_is_not_followed),
         TEST(a_planned_image_is_private_and_goes_with_the_folder),
+        TEST(a_planned_disk_is_in_its_folder_and_goes_with_the_box),
+        TEST(what_an_earlier_vmm_left_is_removed),
         TEST(an_image_link_to_something_else_removes_nothing),
         TEST(a_runtime_folder_that_is_too_long_is_refused),
         TEST(without_a_usable_runtime_folder_tmp_is_used),
