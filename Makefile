@@ -138,15 +138,13 @@ $(foreach t,$(basename $(FUZZ_SRC)),$(eval $(call fuzz_rule,$(t),$(call fuzz_lay
 .PHONY: fuzzers
 fuzzers: $(FUZZERS)
 
-# --- Programs that need a working KVM: tests/kvm/test_*.c, guests without Linux, run in the lab. ---
-KVM_TESTS := $(patsubst %.c,$(B)/%,$(wildcard tests/kvm/test_*.c))
-define kvm_test_rule
-$(B)/$(1): $(B)/obj/$(1).o $$(foreach l,vmm $$(USES_vmm),$$(call lib,$$(l)))
-	@mkdir -p $$(@D)
-	$$(call say,LD,$$@)
-	$$(Q)$$(CC) $$(LDFLAGS_ALL) $$(LDFLAGS) -o $$@ $$< $$(call libs,vmm) -lcmocka
-endef
-$(foreach t,$(basename $(wildcard tests/kvm/test_*.c)),$(eval $(call kvm_test_rule,$(t))))
+# --- Programs that need a working KVM, run in the lab: tests/kvm/test_*.c, guests without Linux, with the VMM's library;
+# tests/lab/test_*.c, boxes, with libcubby. Their rule is that of the unit tests. ---
+KVM_TESTS_SRC := $(wildcard tests/kvm/test_*.c)
+BOX_TESTS_SRC := $(wildcard tests/lab/test_*.c)
+KVM_TESTS := $(patsubst %.c,$(B)/%,$(KVM_TESTS_SRC) $(BOX_TESTS_SRC))
+$(foreach t,$(basename $(KVM_TESTS_SRC)),$(eval $(call test_rule,$(t),vmm)))
+$(foreach t,$(basename $(BOX_TESTS_SRC)),$(eval $(call test_rule,$(t),runtime)))
 
 # --- What tests/check asks for. ---
 NATIVE_TESTS := $(filter-out tests/lab/% tests/lab-run/%,$(wildcard tests/*/*.sh))
