@@ -92,6 +92,12 @@ int blob_writer_commit(struct blob_writer *w, struct err *e);
 /* Frees the writer and keeps the bytes for a later attempt. Safe on NULL. */
 void blob_writer_abort(struct blob_writer *w);
 
+/* A blob whose digest is not known before its last byte; of at most `max` bytes (OCI_E_LIMIT). It ends in
+ * blob_writer_commit_new(), which tells digest and size, or in blob_writer_abort(), which removes it. */
+int store_blob_create(struct store_lease *l, uint64_t max, struct blob_writer **out, struct err *e);
+int blob_writer_commit_new(struct blob_writer *w, struct store_lease *l, struct digest *d, uint64_t *size,
+                           struct err *e);
+
 /* A whole blob from memory: begin, write, commit. 0 also when it was there. */
 int store_blob_put(struct store_lease *l, const struct digest *d, const void *data, size_t len,
                    struct err *e);

@@ -87,7 +87,7 @@ static void only_one_spelling_is_taken(void **state)
     assert_int_equal(digest_parse(&d, "sha512:abc", &e), OCI_E_UNSUPPORTED);
     assert_non_null(strstr(e.text, "SHA-256"));
     assert_int_equal(digest_parse(&d, ABC, &e), 0);
-    assert_string_equal(digest_hex(&d), ABC + 7);
+    assert_string_equal(digest_hex(&d), &ABC[7]);
 }
 
 static void files_names_are_hex(void **state)
@@ -95,11 +95,11 @@ static void files_names_are_hex(void **state)
     (void)state;
     struct digest d = {0}, other;
     assert_false(digest_is_set(&d));
-    assert_true(digest_from_hex(&d, ABC + 7));
+    assert_true(digest_from_hex(&d, &ABC[7]));
     assert_true(digest_is_set(&d));
     assert_int_equal(digest_parse(&other, ABC, NULL), 0);
     assert_true(digest_equal(&d, &other));
-    assert_true(digest_from_hex(&other, ZEROS + 7));
+    assert_true(digest_from_hex(&other, &ZEROS[7]));
     assert_false(digest_equal(&d, &other));
     assert_false(digest_from_hex(&d, "abc"));
     assert_false(digest_from_hex(&d, ABC));
