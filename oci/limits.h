@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * How much an image may ask of the host. Everything that comes from a registry or an archive is read within
+ * these bounds; what goes beyond is refused with OCI_E_LIMIT, and the text names the limit by the word that
+ * the configuration file knows it by.
+ */
+#ifndef CUBBY_OCI_LIMITS_H
+#define CUBBY_OCI_LIMITS_H
+
+#include <stdint.h>
+
+struct oci_limits {
+    uint64_t
+        manifest_bytes; /* a manifest, an index, an archive's manifest.json. 4 MiB, as registries hold it */
+    uint64_t config_bytes;  /* an image configuration. 8 MiB */
+    uint64_t index_entries; /* manifests in an index. 1000 */
+    uint64_t index_depth;   /* indexes inside indexes. 3 */
+    uint64_t layers;        /* of one image. 500; Docker stops at 127 */
+    uint64_t blob_bytes;    /* a blob as it is downloaded and stored. 64 GiB */
+    uint64_t layer_bytes;   /* a layer, inflated. 64 GiB */
+    uint64_t image_bytes;   /* all layers of an image, inflated. 128 GiB */
+    uint64_t inflate_ratio; /* inflated bytes per compressed byte, once beyond 1 GiB. 1100: deflate's own
+                               bound is 1032, so only what compresses more (zstd) can meet it */
+    uint64_t entries;       /* tar entries of all layers of an image. 4 million */
+    uint64_t path_bytes;    /* a path inside a layer. 4096 (PATH_MAX) */
+    uint64_t header_bytes;  /* pax headers, long names, sparse maps and attributes of one entry. 1 MiB */
+};
+
+/* The defaults, as written beside each field. */
+void oci_limits_init(struct oci_limits *l);
+
+#endif
