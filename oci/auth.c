@@ -244,8 +244,8 @@ static int understand(struct auth_job *j, struct err *e)
                        j->status);
     if (j->status != 200)
         return err_set(e, OCI_E_REGISTRY, "token server '%s' answers with status %d", j->realm, j->status);
-    int ret = auth_parse_token(j->answer, j->answer_len, &token, &seconds, e);
-    if (ret < 0)
+    int ret = auth_parse_token(j->answer ? j->answer : "", j->answer_len, &token, &seconds, e);
+    if (ret < 0 || !token)
         return ret;
     CLEANUP(mem_freep) char *value = NULL;
     bool made = asprintf(&value, "Bearer %s", token) >= 0;

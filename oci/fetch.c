@@ -273,10 +273,11 @@ static int take_range(struct fetch *f, const struct http_request *r, struct err 
     f->skip = f->offset - (uint64_t)start;
     if (f->params.size >= 0)
         f->expect = f->params.size - (int64_t)f->offset;
-    if (length >= 0 && f->params.size >= 0 && start + length != f->params.size)
-        return err_set(e, OCI_E_DIGEST, "registry '%s' has %lld bytes of %s, which has %lld",
-                       f->endpoint.name, (long long)(start + length), f->params.selector,
-                       (long long)f->params.size);
+    /* Subtracted, not added: a server may announce any length. */
+    int64_t wanted = f->params.size - start;
+    if (length >= 0 && f->params.size >= 0 && length != wanted)
+        return err_set(e, OCI_E_DIGEST, "registry '%s' announces %lld bytes of %s where %lld are to come",
+                       f->endpoint.name, (long long)length, f->params.selector, (long long)wanted);
     return 0;
 }
 
@@ -438,8 +439,7 @@ static int find_host(struct fetch *f)
 {
     if (f->endpoint.base)
         return 0;
-    unsigned mirrors = f->registry->own ? (unsigned)f->registry->own->nmirrors : 0;
-    while (f->host < mirrors && (f->registry->dead_mirrors & 1u << f->host))
+    while (f->host < registry_mirrors(f->registry) && (f->registry->dead_mirrors & 1u << f->host))
         f->host++;
     int ret = registry_endpoint(f->registry, f->host, &f->endpoint, &f->err);
     return ret < 0 ? ret : 0;

@@ -20,14 +20,18 @@
 /* Docker Hub's references name docker.io, its registry is elsewhere. */
 #define HUB_HOST "registry-1.docker.io"
 
-static void cancel_due(struct loop_source *s, uint32_t events)
+void registry_cancel(struct registry *r)
 {
-    struct registry *r = CONTAINER_OF(s, struct registry, cancel);
-    (void)events;
     r->cancelled = true;
-    loop_remove(s);
+    loop_remove(&r->cancel);
     while (r->first)
         fetch_fail(r->first, -ECANCELED, "cancelled");
+}
+
+static void cancel_due(struct loop_source *s, uint32_t events)
+{
+    (void)events;
+    registry_cancel(CONTAINER_OF(s, struct registry, cancel));
 }
 
 int registry_create(struct registry **out, struct loop *loop, const struct registry_options *o, struct err *e)
@@ -96,13 +100,18 @@ static char *own_base(const struct registry *r)
     return asprintf(&base, "%s://%s", plain ? "http" : "https", host) < 0 ? NULL : base;
 }
 
+unsigned registry_mirrors(const struct registry *r)
+{
+    return r->own ? (unsigned)r->own->nmirrors : 0;
+}
+
 int registry_endpoint(const struct registry *r, unsigned index, struct endpoint *out, struct err *e)
 {
-    unsigned mirrors = r->own ? (unsigned)r->own->nmirrors : 0;
+    unsigned mirrors = registry_mirrors(r);
     *out = (struct endpoint){.is_mirror = index < mirrors};
     if (index > mirrors)
         return 0;
-    out->base = out->is_mirror ? strdup(r->own->mirror[index]) : own_base(r);
+    out->base = r->own && out->is_mirror ? strdup(r->own->mirror[index]) : own_base(r);
     int ret = out->base ? url_origin_parse(&out->origin, out->base, e) : err_set(e, -ENOMEM, "no memory");
     if (ret < 0) {
         endpoint_fini(out);

@@ -34,6 +34,8 @@ int registry_create(struct registry **out, struct loop *loop, const struct regis
                     struct err *e);
 /* Safe on NULL. Downloads that are under way end with -ECANCELED. */
 void registry_destroy(struct registry *r);
+/* Ends all that is under way, and what is started later, with -ECANCELED. */
+void registry_cancel(struct registry *r);
 /* HTTP requests that were sent, those to token servers and after redirects counted. */
 uint64_t registry_requests(const struct registry *r);
 
@@ -61,6 +63,7 @@ struct download_events {
     void (*waits)(void *ctx); /* another process downloads this blob; called once */
     void (*progress)(void *ctx,
                      uint64_t have); /* bytes of the blob that are there; at the start, then as they come */
+    void (*got)(void *ctx, uint64_t bytes); /* so many came over the network */
     void (*retry)(void *ctx, uint64_t delay_ms, const struct err *e);
     /* 0: the blob is in the store, verified; *fetched tells whether this download brought any of it. */
     void (*done)(void *ctx, bool fetched, int ret, const struct err *e);

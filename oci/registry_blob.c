@@ -70,6 +70,8 @@ static int blob_body(void *ctx, const void *data, size_t len, struct err *e)
 {
     struct blob_download *d = ctx;
     int ret = blob_writer_write(d->writer, data, len, e);
+    if (d->events->got)
+        d->events->got(d->ctx, len);
     if (ret == 0)
         tell_progress(d, blob_writer_offset(d->writer));
     return ret;

@@ -27,10 +27,10 @@ struct endpoint {
     char *base; /* URL up to and without "/v2" */
     struct url_origin origin;
     char name[URL_ORIGIN_MAX]; /* for texts */
-    const char *registry;      /* whose credentials are for it: the domain, or the mirror's name */
     bool is_mirror;
 };
 
+unsigned registry_mirrors(const struct registry *r);
 /* The index-th one: mirrors first, the registry itself last. 1; 0 when there are no more; -ENOMEM. */
 int registry_endpoint(const struct registry *r, unsigned index, struct endpoint *out, struct err *e);
 void endpoint_fini(struct endpoint *ep);

@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Theory of operation: the tree is walked twice, in the order of names so that the result does not depend on
- * the host's file system. The first walk counts objects and blocks, which gives the image's size; the second
- * one writes. Each level holds one open folder and works with names relative to it, so paths may be of any
- * length and a rename above us does no harm. A hard link is recognised by device and inode number of objects
- * with more than one name.
+ * Theory of operation: the tree is walked once, in the order of names so that the result does not depend on
+ * the host's file system. Each level holds one open folder and works with names relative to it, so paths may
+ * be of any length and a rename above us does no harm. A hard link is recognised by device and inode number
+ * of objects with more than one name.
  */
 #include "oci/rootfs.h"
 
@@ -23,12 +22,12 @@
 
 #define DEPTH_MAX  256 /* one descriptor a level */
 #define COPY_CHUNK (256 * 1024)
+#define XATTRS_MAX 128 /* of one object */
+#define XATTR_ROOM (128 * 1024)
 
 struct walk {
     const struct rootfs_options *opt;
-    struct ext4_image *img; /* NULL in the counting walk */
-    uint64_t blocks;
-    uint32_t inodes;
+    struct ext4_image *img;
     unsigned depth;
     void *links; /* tsearch tree of struct seen */
     char *copy;  /* COPY_CHUNK bytes */
@@ -39,7 +38,7 @@ struct walk {
 struct seen {
     dev_t dev;
     ino_t host_ino;
-    uint32_t ino;
+    uint32_t node;
 };
 
 static int compare_seen(const void *a, const void *b)
@@ -75,35 +74,37 @@ static struct ext4_meta meta_of(const struct walk *w, const struct stat *st)
     return m;
 }
 
-/* One extended attribute by descriptor of the object's /proc path (works for symbolic links and devices as
- * well). */
-static int copy_xattr(struct walk *w, const char *proc, const char *attr, uint32_t ino, const char *name)
-{
-    char value[65536];
-    ssize_t len = lgetxattr(proc, attr, value, sizeof(value));
-    if (len < 0)
-        return errno == ENODATA || errno == ENOTSUP
-                   ? 0
-                   : err_sys(w->e, "cannot read attribute %s of '%s'", attr, name);
-    return ext4_image_set_xattr(w->img, ino, attr, value, (size_t)len, w->e);
-}
-
-static int copy_xattrs(struct walk *w, int dir, const char *name, uint32_t ino)
+/* The extended attributes of one object, by its /proc path (works for symbolic links and devices as well). */
+static int copy_xattrs(struct walk *w, int dir, const char *name, uint32_t node)
 {
     char proc[512], list[65536];
+    struct ext4_xattr attrs[XATTRS_MAX];
+    size_t count = 0;
     int n = snprintf(proc, sizeof(proc), "/proc/self/fd/%d/%s", dir, name);
     ssize_t len = n < (int)sizeof(proc) ? llistxattr(proc, list, sizeof(list)) : 0;
     if (len < 0)
         return errno == ENOTSUP ? 0 : err_sys(w->e, "cannot list the attributes of '%s'", name);
+    if (len == 0)
+        return 0;
+    CLEANUP(mem_freep) char *values = malloc(XATTR_ROOM);
+    if (!values)
+        return err_set(w->e, -ENOMEM, "cannot allocate the attributes of '%s'", name);
+    size_t used = 0;
     for (const char *attr = list; attr < list + len; attr += strlen(attr) + 1) {
         /* Labels of the host's own security module mean nothing in the guest. */
         if (strcmp(attr, "security.selinux") == 0)
             continue;
-        int ret = copy_xattr(w, proc, attr, ino, name);
-        if (ret < 0)
-            return ret;
+        if (count == XATTRS_MAX)
+            return err_set(w->e, -E2BIG, "'%s' has too many attributes", name);
+        ssize_t got = lgetxattr(proc, attr, values + used, XATTR_ROOM - used);
+        if (got < 0 && (errno == ENODATA || errno == ENOTSUP))
+            continue;
+        if (got < 0)
+            return err_sys(w->e, "cannot read attribute %s of '%s'", attr, name);
+        attrs[count++] = (struct ext4_xattr){attr, values + used, (size_t)got};
+        used += (size_t)got;
     }
-    return 0;
+    return ext4_image_set_xattrs(w->img, node, attrs, count, w->e);
 }
 
 static int check_cancelled(const struct walk *w)
@@ -158,76 +159,62 @@ static int copy_content(struct walk *w, int fd, const char *name, off_t size)
 }
 
 static int add_file(struct walk *w, int dir, uint32_t parent, const char *name, const struct stat *st,
-                    uint32_t *ino)
+                    uint32_t *node)
 {
     CLEANUP(fd_closep) int fd = openat(dir, name, O_RDONLY | O_NOFOLLOW | O_CLOEXEC | O_NONBLOCK);
     if (fd < 0)
         return err_sys(w->e, "cannot open '%s'", name);
     struct ext4_meta m = meta_of(w, st);
-    int ret = ext4_image_file_begin(w->img, parent, name, &m, ino, w->e);
+    int ret = ext4_image_file_begin(w->img, parent, name, &m, node, w->e);
     if (ret == 0)
         ret = copy_content(w, fd, name, st->st_size);
     return ret < 0 ? ret : ext4_image_file_end(w->img, (uint64_t)st->st_size, w->e);
 }
 
-static int add_symlink(struct walk *w, int dir, uint32_t parent, const char *name, const struct stat *st)
+static int add_symlink(struct walk *w, int dir, uint32_t parent, const char *name, const struct stat *st,
+                       uint32_t *node)
 {
-    char target[4096];
+    char target[EXT4_TARGET_MAX + 1];
     ssize_t n = readlinkat(dir, name, target, sizeof(target) - 1);
     if (n < 0)
         return err_sys(w->e, "cannot read the symbolic link '%s'", name);
     target[n] = '\0';
     struct ext4_meta m = meta_of(w, st);
-    return ext4_image_symlink(w->img, parent, name, target, &m, w->e);
+    return ext4_image_symlink(w->img, parent, name, target, &m, node, w->e);
 }
 
-static int walk_dir(struct walk *w, int fd, uint32_t ino);
+static int walk_dir(struct walk *w, int fd, uint32_t node);
 
 static int add_dir(struct walk *w, int dir, uint32_t parent, const char *name, const struct stat *st)
 {
     int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return err_sys(w->e, "cannot open folder '%s'", name);
-    uint32_t ino = 0;
-    int ret = 0;
-    if (w->img) {
-        struct ext4_meta m = meta_of(w, st);
-        ret = ext4_image_mkdir(w->img, parent, name, &m, &ino, w->e);
-        if (ret == 0)
-            ret = copy_xattrs(w, dir, name, ino);
-    }
+    uint32_t node = TREE_NONE;
+    struct ext4_meta m = meta_of(w, st);
+    int ret = ext4_image_mkdir(w->img, parent, name, &m, &node, w->e);
+    if (ret == 0)
+        ret = copy_xattrs(w, dir, name, node);
     if (ret < 0) {
         close(fd);
         return ret;
     }
-    return walk_dir(w, fd, ino);
+    return walk_dir(w, fd, node);
 }
 
-/* The counting walk's share of one object. */
-static void count_object(struct walk *w, const struct stat *st)
-{
-    w->inodes++;
-    if (S_ISREG(st->st_mode))
-        w->blocks += ((uint64_t)st->st_blocks * 512 + EXT4_BLOCK - 1) / EXT4_BLOCK + 1;
-    else if (S_ISDIR(st->st_mode))
-        w->blocks += 2 + (uint64_t)st->st_size / EXT4_BLOCK;
-    else
-        w->blocks += 1;
-}
-
-/* Anything but a folder, in the writing walk, under its first name. */
+/* Anything but a folder, under its first name. */
 static int add_leaf(struct walk *w, int dir, uint32_t parent, const char *name, const struct stat *st,
-                    uint32_t *ino)
+                    uint32_t *node)
 {
     struct ext4_meta m = meta_of(w, st);
     int ret;
     if (S_ISREG(st->st_mode))
-        ret = add_file(w, dir, parent, name, st, ino);
+        ret = add_file(w, dir, parent, name, st, node);
     else if (S_ISLNK(st->st_mode))
-        return add_symlink(w, dir, parent, name, st);
+        ret = add_symlink(w, dir, parent, name, st, node);
     else
-        return ext4_image_mknod(w->img, parent, name, st->st_mode & S_IFMT, st->st_rdev, &m, w->e);
-    return ret < 0 ? ret : copy_xattrs(w, dir, name, *ino);
+        ret = ext4_image_mknod(w->img, parent, name, st->st_mode & S_IFMT, st->st_rdev, &m, node, w->e);
+    return ret < 0 ? ret : copy_xattrs(w, dir, name, *node);
 }
 
 static int visit(struct walk *w, int dir, uint32_t parent, const char *name)
@@ -240,27 +227,24 @@ static int visit(struct walk *w, int dir, uint32_t parent, const char *name)
         return err_sys(w->e, "cannot look at '%s'", name);
     if (S_ISSOCK(st.st_mode))
         return 0;
-    /* The image has its own, as a mounted ext4 file system has. */
+    /* A place for e2fsck's finds, not the tree's. */
     if (w->depth == 1 && strcmp(name, "lost+found") == 0)
         return 0;
-    if (S_ISDIR(st.st_mode)) {
-        count_object(w, &st);
+    if (S_ISDIR(st.st_mode))
         return add_dir(w, dir, parent, name, &st);
-    }
     struct seen *seen = NULL;
     bool fresh = true;
-    if (S_ISREG(st.st_mode) && st.st_nlink > 1) {
+    if (st.st_nlink > 1) {
         seen = seen_entry(w, &st, &fresh);
         if (!seen)
             return err_set(w->e, -ENOMEM, "cannot remember hard link '%s'", name);
     }
     if (!fresh)
-        return w->img ? ext4_image_link(w->img, parent, name, seen->ino, w->e) : 0;
-    count_object(w, &st);
-    uint32_t ino = 0;
-    ret = w->img ? add_leaf(w, dir, parent, name, &st, &ino) : 0;
+        return ext4_image_link(w->img, parent, name, seen->node, NULL, w->e);
+    uint32_t node = TREE_NONE;
+    ret = add_leaf(w, dir, parent, name, &st, &node);
     if (ret == 0 && seen)
-        seen->ino = ino;
+        seen->node = node;
     return ret;
 }
 
@@ -310,7 +294,7 @@ static int list_names(DIR *d, char ***out, size_t *count)
 }
 
 /* Takes over `fd`. */
-static int walk_dir(struct walk *w, int fd, uint32_t ino)
+static int walk_dir(struct walk *w, int fd, uint32_t node)
 {
     if (++w->depth > DEPTH_MAX) {
         close(fd);
@@ -327,7 +311,7 @@ static int walk_dir(struct walk *w, int fd, uint32_t ino)
     if (ret < 0)
         err_set(w->e, ret, "cannot read a folder: %s", strerror(-ret));
     for (size_t i = 0; i < count && ret == 0; i++) {
-        ret = visit(w, dirfd(d), ino, names[i]);
+        ret = visit(w, dirfd(d), node, names[i]);
         /* The text names the object; at the top, say below which of the root's folders it lies. */
         if (ret < 0 && w->depth == 1)
             err_prefix(w->e, "in '/%s'", names[i]);
@@ -338,18 +322,9 @@ static int walk_dir(struct walk *w, int fd, uint32_t ino)
     return ret;
 }
 
-/* Forgets the hard links of one walk. */
-static void walk_end(struct walk *w)
-{
-    tdestroy(w->links, free);
-    w->links = NULL;
-}
-
 static int write_image(struct walk *w, int fd, const char *image_path)
 {
     struct ext4_params p = {
-        .size = ext4_size_for(w->blocks, w->inodes),
-        .inodes = w->inodes,
         .uuid = "cubby root image",
         .created = w->opt->fixed_times ? w->opt->date : time(NULL),
     };
@@ -361,15 +336,15 @@ static int write_image(struct walk *w, int fd, const char *image_path)
     if (ret < 0)
         return ret;
     struct ext4_meta m = meta_of(w, &st);
-    ret = ext4_image_set_meta(w->img, EXT4_ROOT_INO, &m, w->e);
+    ret = ext4_image_set_meta(w->img, TREE_ROOT, &m, w->e);
     int again = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (ret == 0 && again < 0)
         ret = err_sys(w->e, "cannot open the root folder");
     if (ret == 0)
-        ret = walk_dir(w, again, EXT4_ROOT_INO);
+        ret = walk_dir(w, again, TREE_ROOT);
     else if (again >= 0)
         close(again);
-    walk_end(w);
+    tdestroy(w->links, free);
     if (ret < 0) {
         ext4_image_abort(w->img);
         return ret;
@@ -389,11 +364,7 @@ int rootfs_image_from_dir(const char *dir, const char *image_path, const struct 
     CLEANUP(fd_closep) int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0)
         return err_sys(e, "cannot open root folder '%s'", dir);
-    int count_fd = openat(fd, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int ret = count_fd < 0 ? err_sys(w.e, "cannot open it") : walk_dir(&w, count_fd, 0);
-    walk_end(&w);
-    if (ret == 0)
-        ret = write_image(&w, fd, image_path);
+    int ret = write_image(&w, fd, image_path);
     if (ret < 0)
         err_prefix(w.e, "root folder '%s'", dir);
     return ret;

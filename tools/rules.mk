@@ -4,6 +4,10 @@ $(B)/mkrootfs: $(B)/obj/tools/mkrootfs.o $(call lib,oci) $(call lib,base)
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $< $(call libs,oci)
 
+$(B)/merge-layers: $(B)/obj/tools/merge-layers.o $(call lib,oci) $(call lib,base)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $< $(call libs,oci)
+
 # Dated to the release of what is in it, so that the image is the same wherever it is made.
 build/default.ext4: build/mkrootfs tools/default-rootfs /usr/bin/busybox
 	$(call say,IMAGE,$@)
