@@ -120,6 +120,161 @@ CUBBY_API int cubby_report_check(const struct cubby_report *report, size_t index
 CUBBY_API const char *cubby_report_json(const struct cubby_report *report);
 CUBBY_API void cubby_report_free(struct cubby_report *report);
 
+/* ---- images ---------------------------------------------------------------------------------------------*/
+
+/*
+ * The images of this user: what was pulled from registries or loaded from files, kept in cubby's home until
+ * it is removed. Any number of processes may use one home. A reference is what Docker takes: "python:slim",
+ * "ghcr.io/a/b@sha256:…", "localhost:5000/x"; where an image must be there already, also the first four or
+ * more digits of its id. The platform is "linux/arm64" and the like; NULL is this host's.
+ */
+struct cubby_images;
+
+struct cubby_images_options {
+    size_t size;
+    const char *home; /* cubby's home; NULL: $CUBBY_HOME, $XDG_DATA_HOME/cubby, ~/.local/share/cubby */
+    /* cubby-config(5); NULL: $XDG_CONFIG_HOME/cubby/config.json or ~/.config/cubby/config.json, if it is
+     * there */
+    const char *config;
+    /* "HOST" or "HOST:PORT"…, NULL-terminated: registries that are spoken to without encryption, beside those
+     * of the configuration. NULL: none. */
+    const char *const *insecure_registries;
+};
+
+/* Opens the images of a home, which is made when it is not there; options may be NULL. Errors: CUBBY_ECONFIG
+ * (the configuration, no home), CUBBY_ESTORAGE, CUBBY_ERESOURCE, CUBBY_EARGUMENT. Any thread may use it. */
+CUBBY_API int cubby_images_open(struct cubby_images **out, const struct cubby_images_options *options,
+                                struct cubby_error *error);
+/* Safe on NULL. Nobody uses it any more. */
+CUBBY_API void cubby_images_close(struct cubby_images *images);
+
+/*
+ * What is known of an image: made by the library, read by the caller, freed by cubby_image_free(). A later
+ * library may have more members behind these. Texts that the image does not have are "", lists end with NULL
+ * and may be empty.
+ */
+struct cubby_image {
+    const char *name;      /* the shortest reference: "python:slim" */
+    const char *reference; /* in full: "docker.io/library/python:slim" */
+    const char *id;        /* digest of its manifest: "sha256:…" */
+    const char *platform;  /* "linux/amd64" */
+    uint64_t stored_bytes; /* manifest, configuration and layers, as stored */
+    uint64_t root_bytes;   /* its merged root file system on disk; 0: not made */
+    int64_t stored_at;     /* pulled or loaded: seconds since 1970 */
+    int64_t used_at;       /* last used */
+    int in_use;            /* 1: by a box, right now */
+    int inspected;         /* 1: the following is filled, by cubby_images_inspect() and cubby_images_pull() */
+    const char *created, *author, *user, *workdir, *stop_signal;
+    const char *const *env;                      /* "NAME=value" */
+    const char *const *entrypoint, *const *cmd;  /* see CUBBY_EXEC_IMAGE */
+    const char *const *volumes, *const *ports;   /* "/data", "80/tcp" */
+    const char *const *labels;                   /* "name=value" */
+    const char *const *layers, *const *diff_ids; /* digests, bottom first: as stored, and inflated */
+};
+
+/* Safe on NULL. */
+CUBBY_API void cubby_image_free(struct cubby_image *image);
+/* As JSON, in the words of `docker image inspect` where they mean the same; `indent` 0: on one line. The
+ * caller frees it with free(). NULL without memory. */
+CUBBY_API char *cubby_image_json(const struct cubby_image *image, int indent);
+
+enum cubby_pull_policy {
+    CUBBY_PULL_MISSING, /* what is not there is fetched: an image that is there costs no request */
+    CUBBY_PULL_ALWAYS,  /* the registry is asked what the reference stands for now */
+    CUBBY_PULL_NEVER
+};
+
+enum cubby_pull_phase {
+    CUBBY_PULL_RESOLVING,   /* the registry is asked */
+    CUBBY_PULL_RESOLVED,    /* `digest` is the manifest's, `layers` how many there are, `total` their bytes */
+    CUBBY_PULL_EXISTS,      /* of one layer, as all that follow: it is there */
+    CUBBY_PULL_WAITING,     /* another process downloads it */
+    CUBBY_PULL_DOWNLOADING, /* `have` of `total` bytes */
+    CUBBY_PULL_RETRYING,    /* because of `reason`, in `delay_ms` */
+    CUBBY_PULL_VERIFYING,
+    CUBBY_PULL_DOWNLOADED,
+    CUBBY_PULL_MERGING, /* it goes into the root file system */
+    CUBBY_PULL_MERGED,
+    CUBBY_PULL_FINISHING /* of the image: its root file system is written to the end */
+};
+
+struct cubby_pull_event {
+    int phase;          /* enum cubby_pull_phase */
+    int layer, layers;  /* 0 … layers - 1, bottom first; -1: the image, or its configuration */
+    const char *digest; /* of the layer; "" */
+    uint64_t have, total, delay_ms;
+    const char *reason; /* "" */
+};
+
+struct cubby_pull_options {
+    size_t size;
+    const char *platform;
+    /* Called in the thread of the pull, which waits for it; the event is valid during the call. NULL: never.
+     */
+    void (*progress)(void *context, const struct cubby_pull_event *event);
+    void *context;
+    unsigned policy; /* enum cubby_pull_policy */
+    int cancel_fd;   /* watched and not read: when it becomes readable, the pull ends. 0 or negative: none */
+};
+
+/* What a pull did; all zero for an image that was there. */
+struct cubby_pull_counts {
+    size_t size;       /* set by the caller to sizeof(struct cubby_pull_counts) */
+    uint64_t requests; /* over HTTP, to all hosts */
+    uint64_t blobs;    /* layers and the like that were downloaded, at least in part */
+    uint64_t bytes;    /* of them */
+    uint64_t merges;   /* 1: the root file system was made */
+};
+
+/*
+ * Blocks until the image is there, checked, with its root file system made. *out (out may be NULL) is then
+ * the image, `counts` (may be NULL) what was done; options may be NULL. What was downloaded before a failure
+ * is used by the next pull. Errors: CUBBY_EARGUMENT (no reference or platform), CUBBY_EIMAGE_NOT_FOUND (no
+ * such repository, tag or image), CUBBY_EIMAGE (registry, transfer, content, platform; the text tells which),
+ * CUBBY_ESTORAGE, CUBBY_ESTOPPED (cancel_fd), CUBBY_ERESOURCE.
+ */
+CUBBY_API int cubby_images_pull(struct cubby_images *images, const char *reference,
+                                const struct cubby_pull_options *options, struct cubby_image **out,
+                                struct cubby_pull_counts *counts, struct cubby_error *error);
+
+/* One image that is there, in *out. CUBBY_EIMAGE_NOT_FOUND, CUBBY_EARGUMENT (no reference, or the beginning
+ * of several ids), CUBBY_EIMAGE, CUBBY_ESTORAGE. */
+CUBBY_API int cubby_images_inspect(struct cubby_images *images, const char *reference, const char *platform,
+                                   struct cubby_image **out, struct cubby_error *error);
+
+/* All of them, by reference: returns how many, and in *out an array of them for cubby_images_list_free().
+ * CUBBY_ESTORAGE, CUBBY_ERESOURCE. */
+CUBBY_API int cubby_images_list(struct cubby_images *images, struct cubby_image ***out,
+                                struct cubby_error *error);
+CUBBY_API void cubby_images_list_free(struct cubby_image **list);
+
+/* Forgets a reference, of one platform or of all (NULL). What nobody refers to any more stays until
+ * cubby_images_prune(). Errors as cubby_images_inspect(). */
+CUBBY_API int cubby_images_remove(struct cubby_images *images, const char *reference, const char *platform,
+                                  struct cubby_error *error);
+
+struct cubby_prune_options {
+    size_t size;
+    uint64_t older_than_s; /* only what has not been used for that long; 0: of any age */
+    unsigned flags;        /* CUBBY_PRUNE_… */
+    unsigned reserved;     /* 0 */
+};
+
+#define CUBBY_PRUNE_ALL     0x1u /* images with a reference, too, but for those that a box uses */
+#define CUBBY_PRUNE_DRY_RUN 0x2u /* only count */
+
+struct cubby_prune_counts {
+    size_t size;                   /* set by the caller to sizeof(struct cubby_prune_counts) */
+    uint64_t images, blobs, roots; /* removed: references, layers and the like, root file systems */
+    uint64_t partial;              /* what was left of pulls that did not end */
+    uint64_t in_use;               /* left: nobody refers to them, and somebody uses them */
+    uint64_t bytes;                /* freed */
+};
+
+/* Removes what no reference leads to. `options` and `counts` may be NULL. */
+CUBBY_API int cubby_images_prune(struct cubby_images *images, const struct cubby_prune_options *options,
+                                 struct cubby_prune_counts *counts, struct cubby_error *error);
+
 /* ---- boxes ----------------------------------------------------------------------------------------------*/
 
 #define CUBBY_CPUS_MAX           64
@@ -137,7 +292,8 @@ struct cubby_box_options {
     const char *assets;
     const char *kernel; /* a kernel instead of the assets' vmlinux */
     /* The root file system: an ext4 image (used read-only), or a folder (an image is made of it, in $TMPDIR
-     * or /tmp, that lives as long as the box). NULL: the assets' default.ext4. It is never written to. */
+     * or /tmp, that lives as long as the box). NULL: `image`, else the assets' default.ext4. It
+     * is never written to. */
     const char *rootfs;
     unsigned cpus;            /* 1 … 64; 0: 1 */
     unsigned memory_mib;      /* 32 … 16 Mi, which is 16 TiB; 0: 512 */
@@ -150,6 +306,13 @@ struct cubby_box_options {
      * see cubby(1)) that takes up only what was written, lasts while the box is stopped and started again,
      * and is gone with the box. 0: it is kept in the box's memory, and forgotten whenever the VM ends. */
     unsigned disk_mib;
+    /* An image, in place of `rootfs`: a reference. What it says of environment, user and working folder goes
+     * for the executions of the box that do not say it themselves. NULL: none. */
+    const char *image;
+    struct cubby_images *images;           /* where it is, or is pulled to; NULL: those of the default home */
+    const struct cubby_pull_options *pull; /* whether and how; NULL: when it is missing, until cancel_fd */
+    const char *const
+        *env; /* "NAME=value"…, NULL-terminated, for all executions, over the image's; NULL: none */
 };
 
 #define CUBBY_BOX_TIMELINE 0x1u /* record the boundaries of the box's life: see cubby_box_timeline() */
@@ -170,9 +333,10 @@ struct cubby_box;
 /*
  * Creates a box that lives as long as its handle: nothing of it is kept, and when this process dies in any
  * way, the VM ends and what is left in the runtime folder is removed by the next cubby_box_create(). Checks
- * all options, makes an image of a folder, and makes the box's folder $XDG_RUNTIME_DIR/cubby/<id> (or
- * /tmp/cubby-<uid>/<id>). Errors: CUBBY_EARGUMENT, CUBBY_ECONFIG, CUBBY_EIMAGE_NOT_FOUND, CUBBY_EIMAGE,
- * CUBBY_ESTORAGE, CUBBY_ESTOPPED (given up through cancel_fd), CUBBY_ERESOURCE.
+ * all options, pulls the image, makes an image of a folder, and makes the box's folder
+ * $XDG_RUNTIME_DIR/cubby/<id> (or /tmp/cubby-<uid>/<id>). Errors: CUBBY_EARGUMENT, CUBBY_ECONFIG,
+ * CUBBY_EIMAGE_NOT_FOUND, CUBBY_EIMAGE, CUBBY_ESTORAGE, CUBBY_ESTOPPED (given up through cancel_fd),
+ * CUBBY_ERESOURCE.
  */
 CUBBY_API int cubby_box_create(struct cubby_box **out, const struct cubby_box_options *options,
                                struct cubby_error *error);
@@ -258,24 +422,32 @@ CUBBY_API char *cubby_box_timeline_json(struct cubby_box *box);
 
 struct cubby_exec_options {
     size_t size;
-    /* The command and its arguments, NULL-terminated; required. Without a slash the command is looked up in
-     * the PATH that it gets. */
+    /* The command and its arguments, NULL-terminated; required, but for CUBBY_EXEC_IMAGE. Without a slash the
+     * command is looked up in the PATH that it gets. */
     const char *const *argv;
-    const char *const *env; /* "NAME=value"…, NULL-terminated; PATH and HOME are added when missing */
-    const char *workdir;    /* absolute, in the box; NULL: "/" */
-    const char *user;       /* "name|uid[:group|gid]", looked up in the box; NULL: root */
-    uint64_t timeout_ms;    /* from its start, then SIGTERM to all its processes; 0: none */
-    unsigned grace_ms;      /* from that SIGTERM to SIGKILL, at most 600000; 0: 2000 */
-    unsigned flags;         /* CUBBY_EXEC_… */
-    unsigned rows, cols;    /* size of the terminal, with CUBBY_EXEC_TTY; 0: 24 and 80 */
-    unsigned buffer;        /* bytes of each output stream held for the reader, 4096 … 64 Mi; 0: 256 Ki */
-    unsigned reserved;      /* 0 */
+    /* "NAME=value"…, NULL-terminated, over those of the box and its image; PATH and HOME are added when
+     * missing. */
+    const char *const *env;
+    const char *workdir; /* absolute, in the box; NULL: the image's, else "/" */
+    const char *user;    /* "name|uid[:group|gid]", looked up in the box; NULL: the image's, else root */
+    uint64_t timeout_ms; /* from its start, then SIGTERM to all its processes; 0: none */
+    unsigned grace_ms;   /* from that SIGTERM to SIGKILL, at most 600000; 0: 2000 */
+    unsigned flags;      /* CUBBY_EXEC_… */
+    unsigned rows, cols; /* size of the terminal, with CUBBY_EXEC_TTY; 0: 24 and 80 */
+    unsigned buffer;     /* bytes of each output stream held for the reader, 4096 … 64 Mi; 0: 256 Ki */
+    unsigned reserved;   /* 0 */
+    /* With CUBBY_EXEC_IMAGE: what runs in place of the image's entrypoint, whose command does not count then;
+     * a list without a word is no entrypoint. NULL: the image's. */
+    const char *const *entrypoint;
 };
 
 #define CUBBY_EXEC_STDIN     0x1u /* stdin comes from cubby_exec_write(); else it is /dev/null */
 #define CUBBY_EXEC_NO_STDOUT 0x2u /* stdout goes to the box's /dev/null */
 #define CUBBY_EXEC_NO_STDERR 0x4u /* stderr likewise */
 #define CUBBY_EXEC_TTY       0x8u /* a terminal: stdin, and stdout with stderr in it, as it is for people */
+/* What the box's image is made to run: its entrypoint with argv behind, or where that is NULL or has no word,
+ * with the image's command. The rules are those of `docker run`. */
+#define CUBBY_EXEC_IMAGE 0x20u
 
 enum cubby_stream { CUBBY_STDIN, CUBBY_STDOUT, CUBBY_STDERR };
 

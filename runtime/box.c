@@ -55,7 +55,7 @@ int cubby_box_create(struct cubby_box **out, const struct cubby_box_options *opt
     if (!out)
         return fail(error, CUBBY_EARGUMENT, "cubby_box_create: out is NULL");
     *out = NULL;
-    int ret = options_copy(&o, sizeof(o), sizeof(o), options, error);
+    int ret = options_copy(&o, sizeof(o), offsetof(struct cubby_box_options, image), options, error);
     if (ret < 0)
         return ret;
     struct cubby_box *box = new_box();

@@ -9,6 +9,7 @@
 #define CUBBY_RUNTIME_BOX_H
 
 #include "cubby.h"
+#include "runtime/box_image.h"
 #include "runtime/control.h"
 #include "runtime/folder.h"
 #include "runtime/kvm_probe.h"
@@ -24,7 +25,8 @@ struct box_setup {
     char vmm[PATH_MAX], kernel[PATH_MAX], initrd[PATH_MAX];
     unsigned cpus, memory_mib, boot_timeout_ms, flags;
     int rootfs_fd; /* owned */
-    int disk_fd;   /* owned; the box's own disk, a file without a name; -1: it has none */
+    struct box_image image;
+    int disk_fd; /* owned; the box's own disk, a file without a name; -1: it has none */
 };
 
 struct cubby_box {

@@ -114,12 +114,25 @@ static int make_image(struct box_setup *s, const struct cubby_box_options *o, st
     return ret;
 }
 
+static int open_oci_image(struct box_setup *s, const struct cubby_box_options *o, struct cubby_error *error)
+{
+    if (o->rootfs)
+        return fail(error, CUBBY_EARGUMENT, "a box has either a root file system or an image, not both");
+    int fd = box_image_open(&s->image, o, error);
+    if (fd < 0)
+        return fd;
+    s->rootfs_fd = fd;
+    return 0;
+}
+
 static int find_rootfs(struct box_setup *s, const struct cubby_box_options *o, struct box_folder *folder,
                        struct cubby_error *error)
 {
     char path[PATH_MAX];
     struct err e;
     struct stat st;
+    if (o->image)
+        return open_oci_image(s, o, error);
     if (!o->rootfs) {
         if (asset_find(ASSET_ROOTFS, o->assets, path, &e) < 0)
             return fail_err(error, CUBBY_ECONFIG, &e);
@@ -166,6 +179,8 @@ int box_set_up(struct box_setup *s, const struct cubby_box_options *options, str
     *s = (struct box_setup){.rootfs_fd = -1, .disk_fd = -1};
     int ret = check_numbers(s, options, error);
     if (ret == 0)
+        ret = box_image_set_env(&s->image, options->env, error);
+    if (ret == 0)
         ret = find_programs(s, options, error);
     if (ret == 0)
         ret = find_rootfs(s, options, folder, error);
@@ -178,4 +193,5 @@ void box_setup_fini(struct box_setup *s)
 {
     fd_closep(&s->rootfs_fd);
     fd_closep(&s->disk_fd);
+    box_image_fini(&s->image);
 }

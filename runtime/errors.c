@@ -6,7 +6,10 @@
  */
 #include "runtime/errors.h"
 
+#include "oci/oci_error.h"
+
 #include <errno.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -90,14 +93,33 @@ static int code_of(int err_code, int otherwise)
     case EIO:
     case EROFS:
         return CUBBY_ESTORAGE;
+    case ECANCELED:
+        return CUBBY_ESTOPPED;
     default:
         return otherwise;
     }
 }
 
+/* What concerns a registry or the bytes of an image is CUBBY_EIMAGE; the text tells them apart. */
+static int code_of_image(int code)
+{
+    switch (code) {
+    case OCI_E_REFERENCE:
+    case OCI_E_AMBIGUOUS:
+        return CUBBY_EARGUMENT;
+    case OCI_E_NOT_FOUND:
+        return CUBBY_EIMAGE_NOT_FOUND;
+    case OCI_E_IN_USE:
+        return CUBBY_ESTATE;
+    default:
+        return CUBBY_EIMAGE;
+    }
+}
+
 int fail_err(struct cubby_error *out, int code, const struct err *e)
 {
-    return fail(out, code_of(e->code, code), "%s", e->text);
+    bool of_image = e->code <= OCI_E_REFERENCE && e->code >= OCI_E_IN_USE;
+    return fail(out, of_image ? code_of_image(e->code) : code_of(e->code, code), "%s", e->text);
 }
 
 int fail_copy(struct cubby_error *out, const struct cubby_error *from)

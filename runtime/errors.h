@@ -17,7 +17,8 @@ int fail(struct cubby_error *out, int code, const char *fmt, ...) __attribute__(
 
 /*
  * The same from *e. Its errno decides the code where it has one meaning wherever it occurs (memory,
- * descriptors, disk space); else the code is `code`, which the caller knows from what it tried.
+ * descriptors, disk space, a failure of oci/oci_error.h); else the code is `code`, which the caller knows
+ * from what it tried.
  */
 int fail_err(struct cubby_error *out, int code, const struct err *e);
 

@@ -39,7 +39,12 @@ static int set_up(struct cubby_exec *x, struct cubby_box *box, const struct cubb
     int ret = box_check(box, x->life, &why);
     if (ret < 0 && ret != CUBBY_EAGAIN)
         return fail_copy(error, &why);
-    ret = exec_prepare(x, o, error);
+    struct box_words words;
+    struct cubby_exec_options complete = *o;
+    ret = box_image_apply(&box->setup.image, &complete, &words, error);
+    if (ret == 0)
+        ret = exec_prepare(x, &complete, error);
+    box_words_fini(&words);
     if (ret < 0)
         return ret;
     if (waiter_init(&x->waiter, &e) < 0)
@@ -58,7 +63,7 @@ int cubby_exec_start(struct cubby_exec **out, struct cubby_box *box, const struc
     if (!out || !box || !options)
         return fail(error, CUBBY_EARGUMENT, "cubby_exec_start: an argument is NULL");
     *out = NULL;
-    int ret = options_copy(&o, sizeof(o), sizeof(o), options, error);
+    int ret = options_copy(&o, sizeof(o), offsetof(struct cubby_exec_options, entrypoint), options, error);
     if (ret < 0)
         return ret;
     struct cubby_exec *x = calloc(1, sizeof(*x));

@@ -15,4 +15,11 @@
  */
 int options_copy(void *to, size_t ours, size_t least, const void *from, struct cubby_error *error);
 
+/*
+ * The other way round: copies our struct `from` of `ours` bytes to the caller's `to` (NULL: not wanted),
+ * whose first member says how much of it the caller's header knows. 0, or CUBBY_EARGUMENT when that is no
+ * size.
+ */
+int options_return(void *to, const void *from, size_t ours, struct cubby_error *error);
+
 #endif

@@ -253,6 +253,13 @@ static inline void fake_run_started(struct fake *f, const char *what)
             fake_listen(f, false);
         int signo = f->killed ? SIGKILL : f->signaled;
         fake_exited(f, (struct msg_exited){.how = HOW_SIGNALED, .signo = (uint8_t)signo});
+    } else if (strcmp(what, "where") == 0) { /* folder, user, arguments */
+        for (int i = -2; i < 0 || fake_arg(f, i)[0]; i++) {
+            const char *word = i == -2 ? f->q.cwd : i == -1 ? f->q.user : fake_arg(f, i);
+            fake_data(f, FRAME_STDOUT, word ? word : "-", word ? strlen(word) : 1);
+            fake_data(f, FRAME_STDOUT, "\n", 1);
+        }
+        fake_exit_code(f, 0);
     } else if (strcmp(what, "keep") == 0) { /* on the box's disk: descriptor 6 of the VMM */
         fake_exit_code(f, pwrite(6, fake_arg(f, 1), 8, FAKE_KEPT_AT) == 8 && fdatasync(6) == 0 ? 0 : 1);
     } else if (strcmp(what, "kept") == 0) {
