@@ -64,6 +64,7 @@ static void it_opens_again(void **state)
     store_close(again);
     assert_int_equal(store_open(&again, version, &e), -ENOTDIR);
     assert_non_null(strstr(e.text, version));
+    assert_int_equal(store_open(&again, "", &e), -EINVAL);
     assert_int_equal(store_open(&again, "/proc/nowhere/images", &e), -ENOENT);
     assert_non_null(strstr(e.text, "'/proc/nowhere'"));
 }
