@@ -275,6 +275,42 @@ struct cubby_prune_counts {
 CUBBY_API int cubby_images_prune(struct cubby_images *images, const struct cubby_prune_options *options,
                                  struct cubby_prune_counts *counts, struct cubby_error *error);
 
+enum cubby_load_kind {
+    CUBBY_LOAD_AUTO,   /* what it looks like */
+    CUBBY_LOAD_IMAGES, /* an OCI image layout, or what `docker save` writes */
+    CUBBY_LOAD_ROOTFS  /* a root file system */
+};
+
+struct cubby_load_options {
+    size_t size;
+    const char *name;     /* store the one image under this reference; NULL: as the file calls it */
+    const char *select;   /* of several images the one that the file calls so; NULL: all */
+    const char *platform; /* of several platforms; NULL: this host's, or what there is */
+    /* Told of each image that is there now; `image` is valid during the call. NULL: nobody. */
+    void (*loaded)(void *context, const struct cubby_image *image);
+    void *context;
+    unsigned kind; /* enum cubby_load_kind */
+    int cancel_fd; /* as in struct cubby_pull_options */
+};
+
+/*
+ * Loads images from a file or folder: an OCI image layout, what `docker save` writes, or a plain root file
+ * system, which becomes an image of one layer; tars may be compressed with gzip or zstd, and "-" is standard
+ * input. Their root file systems are made. options may be NULL. Returns how many were loaded. Errors:
+ * CUBBY_EIMAGE_NOT_FOUND (no such file or folder, nothing of that name in it), CUBBY_EIMAGE, CUBBY_EARGUMENT,
+ * CUBBY_ESTORAGE, CUBBY_ESTOPPED.
+ */
+CUBBY_API int cubby_images_load(struct cubby_images *images, const char *path,
+                                const struct cubby_load_options *options, struct cubby_error *error);
+
+/*
+ * Writes images that are there to a file or pipe, as a tar that cubby_images_load(), `docker load` and
+ * `podman load` take. `references` ends with NULL; the same images give the same bytes. Errors: as
+ * cubby_images_inspect(), and CUBBY_ECLOSED when nobody reads the pipe, CUBBY_ESTOPPED (cancel_fd, as above).
+ */
+CUBBY_API int cubby_images_save(struct cubby_images *images, const char *const *references,
+                                const char *platform, int fd, int cancel_fd, struct cubby_error *error);
+
 /* ---- boxes ----------------------------------------------------------------------------------------------*/
 
 #define CUBBY_CPUS_MAX           64

@@ -34,7 +34,7 @@ static void pass_on(void *ctx, const struct pull_event *event)
     const struct cubby_pull_options *o = ctx;
     const struct manifest *m = event->manifest;
     struct cubby_pull_event ours = {
-        .phase = phases[event->phase],
+        .phase = (int)phases[event->phase],
         .layer = -1,
         .layers = m ? (int)m->nlayers : 0,
         .digest = "",
