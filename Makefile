@@ -186,6 +186,8 @@ fuzz: ## run each fuzz target for SECONDS=60; new inputs stay in build/fuzz/
 C_FILES = $(shell git ls-files '*.c' '*.h')
 SH_FILES = $(shell git ls-files | xargs grep -lE '^\#!/bin/(ba)?sh')
 MAN_FILES = $(wildcard docs/man/*.[1-8])
+MAN1 = $(filter %.1,$(MAN_FILES))
+MAN5 = $(filter %.5,$(MAN_FILES))
 TIDY_FILES = $(addprefix tidy/,$(filter-out tests/%,$(filter %.c,$(C_FILES))))
 STEP = tests/run $(if $(RESULTS),--results $(RESULTS)) --step
 lint: lint-results ## formatting, layers, clang-tidy, cppcheck, shellcheck, man pages
@@ -211,12 +213,13 @@ fmt: ## format all C files
 	clang-format -i $(C_FILES)
 
 install: all ## programs to $(PREFIX)/bin, assets to $(PREFIX)/lib/cubby, man pages
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/cubby $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/cubby $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5
 	install -m 755 build/cubby $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 build/cubby-vmm $(DESTDIR)$(PREFIX)/lib/cubby/
 	ln -sf ../lib/cubby/cubby-vmm $(DESTDIR)$(PREFIX)/bin/cubby-vmm
 	install -m 644 $(ASSETS) $(DESTDIR)$(PREFIX)/lib/cubby/
-	install -m 644 $(MAN_FILES) $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 $(MAN1) $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 $(MAN5) $(DESTDIR)$(PREFIX)/share/man/man5/
 
 .PHONY: clean
 clean: ## remove build/ (the kernel's cache stays)

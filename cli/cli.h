@@ -18,7 +18,7 @@
 int complain(int code, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
 
 /* The commands, in the order in which `cubby help` shows them. */
-extern const struct verb verb_run, verb_doctor, verb_version, verb_help;
+extern const struct verb verb_run, verb_pull, verb_images, verb_image, verb_doctor, verb_version, verb_help;
 extern const struct verb *const verbs[];
 
 /* Everything main() does; argv as main() has it. Returns the exit code. */

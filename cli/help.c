@@ -24,9 +24,27 @@ static void print_option(const struct opt *o, FILE *to)
     }
 }
 
+const char *verb_word(const struct verb *verb)
+{
+    const char *blank = strrchr(verb->name, ' ');
+    return blank ? blank + 1 : verb->name;
+}
+
+void options_list_verbs(const struct verb *const *verbs, FILE *to)
+{
+    for (const struct verb *const *v = verbs; *v; v++)
+        fprintf(to, "  %-10s%s\n", verb_word(*v), (*v)->summary);
+}
+
 void options_help(const struct verb *verb, FILE *to)
 {
     static const struct opt help = {"help", 'h', OPT_FLAG, NULL, "this text", 0, 0, 0};
+    if (verb->verbs) {
+        fprintf(to, "Usage: cubby %s COMMAND …\n\n%s\n\nCommands:\n", verb->name, verb->description);
+        options_list_verbs(verb->verbs, to);
+        fprintf(to, "\n'cubby %s COMMAND --help' explains a command.\n", verb->name);
+        return;
+    }
     fprintf(to, "Usage: cubby %s %s\n\n%s\n\nOptions:\n", verb->name, verb->usage, verb->description);
     for (const struct opt *o = verb->options; o && o->name; o++)
         print_option(o, to);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Theory of operation: "--name value", "--name=value", "-x value", "-xvalue" and "-ab" for flags, as
- * everywhere. What stands behind "--" is the command, and none of our business. The table tells where each
- * value goes.
+ * everywhere. What stands behind "--", or for some commands behind the first word, is the command, and none
+ * of our business. The table tells where each value goes.
  */
 #include "cli/options.h"
 
@@ -87,6 +87,21 @@ static int append(struct word_list *list, const char *word, char why[USAGE_TEXT_
     return 0;
 }
 
+/* "missing|always|never": which of them `text` is. */
+static int set_choice(const struct opt *o, unsigned *field, const char *text, char why[USAGE_TEXT_MAX])
+{
+    unsigned at = 0;
+    for (const char *word = o->value; word; word = strchr(word, '|'), at++) {
+        word += *word == '|';
+        size_t len = strcspn(word, "|");
+        if (strlen(text) == len && memcmp(word, text, len) == 0) {
+            *field = at;
+            return 0;
+        }
+    }
+    return wrong(why, "--%s: '%.60s' is none of %s", o->name, text, o->value);
+}
+
 static int set_value(const struct opt *o, void *settings, const char *text, char why[USAGE_TEXT_MAX])
 {
     void *field = (char *)settings + o->offset;
@@ -100,6 +115,11 @@ static int set_value(const struct opt *o, void *settings, const char *text, char
             return wrong(why, "--%s: the %s is empty", o->name, o->value);
         *(const char **)field = text;
         return 0;
+    case OPT_TEXT:
+        *(const char **)field = text;
+        return 0;
+    case OPT_CHOICE:
+        return set_choice(o, field, text, why);
     case OPT_LIST:
         return append(field, text, why);
     case OPT_NUMBER:
@@ -191,6 +211,10 @@ int options_parse(struct parsed *p, const struct verb *verb, char **argv, char w
             p->words[words++] = *argv;
         if (ret < 0)
             return ret;
+        if (words > 0 && verb->command_follows) {
+            p->command = argv + 1 + (argv[1] && strcmp(argv[1], "--") == 0);
+            break;
+        }
     }
     return 0;
 }

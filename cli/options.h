@@ -14,7 +14,9 @@
 
 enum opt_type {
     OPT_FLAG,     /* bool */
-    OPT_STRING,   /* const char * */
+    OPT_STRING,   /* const char *, not empty */
+    OPT_TEXT,     /* const char *, may be empty */
+    OPT_CHOICE,   /* unsigned: which of the words of `value`, which has '|' between them */
     OPT_LIST,     /* struct word_list; may be repeated */
     OPT_NUMBER,   /* uint64_t, min to max */
     OPT_MEMORY,   /* uint64_t MiB, min to max */
@@ -43,8 +45,12 @@ struct verb {
     const struct opt *options;
     const char *const *examples; /* pairs: a command, what it does; NULL ends */
     size_t settings_size;        /* of the struct that options fill; zeroed before */
-    /* Does it. `words` are the arguments that are no options, `command` those behind "--"; both end with
-     * NULL. Returns the exit code. */
+    bool command_follows;        /* the first word ends the options: what stands behind it is the command */
+    /* A command of commands: its next word chooses one of these, NULL ends, and nothing else here but name
+     * and description counts. Their names have that of this one in front: "image rm". */
+    const struct verb *const *verbs;
+    /* Does it. `words` are the arguments that are no options, `command` those behind "--" or, where it
+     * follows a word, behind that; both end with NULL. Returns the exit code. */
     int (*run)(const void *settings, char **words, char **command);
 };
 
@@ -66,6 +72,10 @@ void parsed_fini(struct parsed *p);
 
 /* The text of `cubby NAME --help`. */
 void options_help(const struct verb *verb, FILE *to);
+/* The lines that tell what there is: name and summary of each. */
+void options_list_verbs(const struct verb *const *verbs, FILE *to);
+/* The last word of its name. */
+const char *verb_word(const struct verb *verb);
 
 /* The word of `words` (NULL-terminated) that `typed` is probably meant to be, or NULL. */
 const char *suggest(const char *typed, const char *const *words);

@@ -5,6 +5,8 @@
  */
 #include "cli/cli.h"
 #include "cli/environment.h"
+#include "cli/images_open.h"
+#include "cli/pull_view.h"
 #include "cli/session.h"
 #include "cli/timeline.h"
 
@@ -17,14 +19,17 @@
 
 struct run_settings {
     uint64_t memory_mib, disk_mib, cpus, timeout_ms, boot_timeout_ms;
-    struct word_list env, env_files;
-    const char *workdir, *user, *rootfs, *kernel, *assets, *timeline;
-    bool interactive, tty, verbose;
+    struct word_list env, env_files, insecure;
+    const char *workdir, *user, *rootfs, *kernel, *assets, *timeline, *platform, *entrypoint;
+    unsigned pull;
+    bool interactive, tty, verbose, quiet;
 };
 
 struct run {
     const struct run_settings *settings;
+    const char *image; /* NULL: none is named */
     char **command;
+    struct cubby_images *images;
     struct environment env;
     struct cubby_box *box;
     struct session session;
@@ -84,7 +89,14 @@ static int told(struct run *r, const struct cubby_error *e)
 {
     if (r->session.aborted_by)
         return EXIT_SIGNAL + r->session.aborted_by;
+    bool mistaken = r->image && !r->box && !strpbrk(r->image, "/:@") &&
+                    (e->code == CUBBY_EIMAGE_NOT_FOUND || e->code == CUBBY_EIMAGE);
     int code = complain(code_of_error(e->code), "%s", e->message);
+    if (mistaken)
+        complain(
+            code,
+            "'%s' was taken for an image; a command of the default image comes behind '--': cubby run -- %s",
+            r->image, r->image);
     if (r->box && (e->code == CUBBY_EBOOT || e->code == CUBBY_EGUEST_LOST))
         show_console(r->box);
     return code;
@@ -92,6 +104,32 @@ static int told(struct run *r, const struct cubby_error *e)
 
 /* ---- the run
  * ----------------------------------------------------------------------------------------------*/
+
+/* The box of an image, which is brought first if it has to be; how that goes is told meanwhile. */
+static int create_box_of_image(struct run *r, struct cubby_box_options *o, struct cubby_error *e)
+{
+    const struct run_settings *s = r->settings;
+    struct pull_view view;
+    const struct cubby_images_options where = {.size = sizeof(where),
+                                               .insecure_registries = (const char *const *)s->insecure.words};
+    const struct cubby_pull_options pull = {
+        .size = sizeof(pull),
+        .platform = s->platform,
+        .policy = s->pull,
+        .progress = pull_view_progress,
+        .context = &view,
+    };
+    int ret = cubby_images_open(&r->images, &where, e);
+    if (ret < 0)
+        return ret;
+    o->image = r->image;
+    o->images = r->images;
+    o->pull = &pull;
+    pull_view_init(&view, stderr, r->image, s->quiet);
+    ret = cubby_box_create(&r->box, o, e);
+    pull_view_fini(&view, false);
+    return ret;
+}
 
 static int create_box(struct run *r, struct cubby_error *e)
 {
@@ -111,7 +149,7 @@ static int create_box(struct run *r, struct cubby_error *e)
         o.flags |= CUBBY_BOX_TIMELINE;
     if (s->verbose || getenv("CUBBY_LOG"))
         o.flags |= CUBBY_BOX_LOG;
-    int ret = cubby_box_create(&r->box, &o, e);
+    int ret = r->image ? create_box_of_image(r, &o, e) : cubby_box_create(&r->box, &o, e);
     return ret < 0 ? ret : cubby_box_start(r->box, e);
 }
 
@@ -126,6 +164,12 @@ static int start_exec(struct run *r, struct cubby_error *e)
         .user = s->user,
         .timeout_ms = s->timeout_ms,
     };
+    /* One word, as with Docker; an empty one takes the image's away. */
+    const char *const entrypoint[] = {s->entrypoint && s->entrypoint[0] ? s->entrypoint : NULL, NULL};
+    if (r->image)
+        o.flags |= CUBBY_EXEC_IMAGE;
+    if (s->entrypoint)
+        o.entrypoint = entrypoint;
     if (s->interactive)
         o.flags |= CUBBY_EXEC_STDIN;
     if (s->tty)
@@ -193,23 +237,27 @@ static int fill_environment(struct run *r, char why[USAGE_TEXT_MAX])
     return 0;
 }
 
-/* What the parser cannot know. 0, or -1 with `why`. */
-static int check(const struct run_settings *s, char **words, char **command, char why[USAGE_TEXT_MAX])
+/* What the parser cannot know, about the box. NULL, or what is wrong. */
+static const char *check_image(const struct run_settings *s, const char *image, char **command)
 {
-    const char *problem = NULL;
-    if (words[0])
-        snprintf(why, USAGE_TEXT_MAX,
-                 "'%.60s' stands before '--'; the command comes behind it, as in: cubby run -- %.60s",
-                 words[0], words[0]);
-    else if (!command[0])
-        problem = "no command; write it behind '--', as in: cubby run -- uname -a";
-    else if (s->workdir && s->workdir[0] != '/')
+    if (!image && !command[0])
+        return "no image and no command, as in: cubby run python:slim, or: cubby run -- uname -a";
+    if (image && s->rootfs)
+        return "an image and --rootfs exclude each other; with --rootfs the command comes behind '--'";
+    if (!image && (s->entrypoint || s->platform || s->pull || s->insecure.count))
+        return "--entrypoint, --platform, --pull and --insecure-registry need an image, as in: cubby run "
+               "python:slim";
+    return NULL;
+}
+
+static const char *check(const struct run_settings *s, const char *image, char **command)
+{
+    const char *problem = check_image(s, image, command);
+    if (!problem && s->workdir && s->workdir[0] != '/')
         problem = "--workdir must start with '/'";
-    else if (s->tty && s->interactive && !isatty(STDIN_FILENO))
+    if (!problem && s->tty && s->interactive && !isatty(STDIN_FILENO))
         problem = "--tty with --interactive needs a terminal as stdin; leave --tty out";
-    if (problem)
-        snprintf(why, USAGE_TEXT_MAX, "%s", problem);
-    return words[0] || problem ? -1 : 0;
+    return problem;
 }
 
 static int run_run(const void *settings, char **words, char **command)
@@ -217,13 +265,16 @@ static int run_run(const void *settings, char **words, char **command)
     const struct run_settings *s = settings;
     char why[USAGE_TEXT_MAX];
     static struct run r; /* its buffers are large for a stack; a process runs once */
-    r = (struct run){.settings = s, .command = command};
+    r = (struct run){.settings = s, .image = words[0], .command = command};
     r.session.signal_fd = -1;
     r.session.interactive = s->interactive;
     r.session.tty = s->tty;
-    if (check(s, words, command, why) < 0 || fill_environment(&r, why) < 0) {
+    const char *problem = check(s, r.image, command);
+    if (!problem && fill_environment(&r, why) < 0)
+        problem = why;
+    if (problem) {
         environment_fini(&r.env);
-        return complain(EXIT_CUBBY, "run: %s; see 'cubby run --help'", why);
+        return complain(EXIT_CUBBY, "run: %s; see 'cubby run --help'", problem);
     }
     if (s->verbose)
         setenv("CUBBY_LOG", "info", 0);
@@ -232,6 +283,7 @@ static int run_run(const void *settings, char **words, char **command)
     cubby_exec_free(r.session.exec);
     code = show_timeline(&r, code);
     cubby_box_destroy(r.box);
+    cubby_images_close(r.images);
     session_fini(&r.session);
     environment_fini(&r.env);
     return code;
@@ -257,12 +309,22 @@ static const struct opt run_options[] = {
     {"env", 'e', OPT_LIST, "NAME=VALUE", "set a variable for the command; NAME alone: as it is here", AT(env),
      0, 0},
     {"env-file", 0, OPT_LIST, "FILE", "set those of a file, one on a line", AT(env_files), 0, 0},
-    {"workdir", 'w', OPT_STRING, "DIR", "folder in the box to run the command in (/)", AT(workdir), 0, 0},
-    {"user", 'u', OPT_STRING, "USER[:GROUP]", "user in the box, by name or number (root)", AT(user), 0, 0},
+    {"workdir", 'w', OPT_STRING, "DIR", "folder in the box to run the command in (the image's, or /)",
+     AT(workdir), 0, 0},
+    {"user", 'u', OPT_STRING, "USER[:GROUP]", "user in the box, by name or number (the image's, or root)",
+     AT(user), 0, 0},
     {"rootfs", 0, OPT_STRING, "PATH",
-     "files of the box: a folder, or an ext4 image; it is not changed.\n"
-     "Default: an image with busybox",
+     "files of the box, in place of IMAGE: a folder, or an ext4 file; it is\n"
+     "not changed. With neither: an image with busybox",
      AT(rootfs), 0, 0},
+    {"entrypoint", 0, OPT_TEXT, "COMMAND", "run this in place of the image's entrypoint; '': none",
+     AT(entrypoint), 0, 0},
+    {"pull", 0, OPT_CHOICE, PULL_POLICIES, "when to ask the registry (missing)", AT(pull), 0, 0},
+    {"platform", 0, OPT_STRING, "OS/ARCH", "of which platform the image is to be (this host's)", AT(platform),
+     0, 0},
+    {"insecure-registry", 0, OPT_LIST, "HOST", "speak plain http to HOST or HOST:PORT; may be repeated",
+     AT(insecure), 0, 0},
+    {"quiet", 'q', OPT_FLAG, NULL, "do not tell how a pull goes", AT(quiet), 0, 0},
     {"interactive", 'i', OPT_FLAG, NULL, "pass our stdin on; otherwise the command's is empty",
      AT(interactive), 0, 0},
     {"tty", 't', OPT_FLAG, NULL, "give the command a terminal; with -i for a shell: -it", AT(tty), 0, 0},
@@ -279,15 +341,17 @@ static const struct opt run_options[] = {
 };
 
 static const char *const run_examples[] = {
+    "cubby run python:slim python -c 'print(2+2)'",
+    "runs a command in a box of an image, which is pulled when it is not there",
     "cubby run -- uname -a",
-    "runs a command in a box of the default image",
+    "in a box of the default image",
     "cubby run --timeout 10s --memory 1G -- sh -c 'make test'",
     "with more memory, and at most ten seconds",
     "tar c src | cubby run -i -- tar t",
     "passes stdin through; stdout and stderr come back apart, byte for byte",
     "cubby run --rootfs ./tree --user nobody -- /bin/app",
     "runs on the files of a folder, which stay as they are",
-    "cubby run -it -- sh",
+    "cubby run -it debian:stable bash",
     "a shell in a box",
     NULL,
 };
@@ -295,14 +359,16 @@ static const char *const run_examples[] = {
 const struct verb verb_run = {
     .name = "run",
     .summary = "runs a command in a new box",
-    .usage = "[OPTION…] -- COMMAND [ARGUMENT…]",
+    .usage = "[OPTION…] [IMAGE] [--] [COMMAND [ARGUMENT…]]",
     .description =
-        "Starts a virtual machine, runs COMMAND in it, and removes it. stdout, stderr and the exit code are\n"
-        "COMMAND's own; 128+N when signal N ended it; 124 out of time; 125 cubby itself failed; 126 COMMAND\n"
-        "cannot be executed; 127 it was not found. Signals are passed on; a second Ctrl-C ends the box at "
-        "once.",
+        "Starts a virtual machine, runs COMMAND in it, and removes it. What stands behind IMAGE is the\n"
+        "command, as with 'docker run': words for the image's entrypoint, or else the image's own command.\n"
+        "stdout, stderr and the exit code are COMMAND's own; 128+N when signal N ended it; 124 out of\n"
+        "time; 125 cubby itself failed; 126 COMMAND cannot be executed; 127 it was not found. Signals are\n"
+        "passed on; a second Ctrl-C ends the box at once.",
     .options = run_options,
     .examples = run_examples,
     .settings_size = sizeof(struct run_settings),
+    .command_follows = true,
     .run = run_run,
 };

@@ -6,7 +6,9 @@
  */
 #include "cli/values.h"
 
+#include <inttypes.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
@@ -102,4 +104,47 @@ bool parse_number(const char *text, uint64_t max, uint64_t *out)
     }
     *out = n;
     return true;
+}
+
+/* Integers only: tenths are enough, and the result is the same in every locale. */
+char *format_size(uint64_t bytes, char out[SIZE_TEXT_MAX])
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    size_t unit = 0;
+    uint64_t rest = 0;
+    for (; bytes >= 1024 && unit < 6; unit++) {
+        rest = bytes % 1024;
+        bytes /= 1024;
+    }
+    if (unit == 0)
+        snprintf(out, SIZE_TEXT_MAX, "%" PRIu64 " B", bytes);
+    else
+        snprintf(out, SIZE_TEXT_MAX, "%" PRIu64 ".%" PRIu64 " %s", bytes, rest * 10 / 1024, units[unit]);
+    return out;
+}
+
+char *format_ago(int64_t then, int64_t now, char out[AGO_TEXT_MAX])
+{
+    static const struct {
+        int64_t from, seconds; /* used from so many seconds on */
+        const char *name;
+    } units[] = {
+        {2 * 365 * 86400, 365 * 86400, "year"},
+        {60 * 86400, 30 * 86400, "month"},
+        {14 * 86400, 7 * 86400, "week"},
+        {48 * 3600, 86400, "day"},
+        {2 * 3600, 3600, "hour"},
+        {120, 60, "minute"},
+        {1, 1, "second"},
+    };
+    int64_t age = now > then ? now - then : 0; /* a clock that was set back makes nothing younger than now */
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++) {
+        if (age < units[i].from)
+            continue;
+        int64_t n = age / units[i].seconds;
+        snprintf(out, AGO_TEXT_MAX, "%" PRId64 " %s%s ago", n, units[i].name, n == 1 ? "" : "s");
+        return out;
+    }
+    snprintf(out, AGO_TEXT_MAX, "now");
+    return out;
 }

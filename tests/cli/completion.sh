@@ -22,11 +22,28 @@ expect() { # NAME WANTED WORD…: among the completions of the last word is WANT
   fi
 }
 
-echo 1..7
+# A home with an image in it.
+CUBBY_HOME=$(mktemp -d)
+export CUBBY_HOME
+trap 'rm -rf "$CUBBY_HOME"' EXIT
+mkdir "$CUBBY_HOME/tree" && echo x >"$CUBBY_HOME/tree/file"
+cubby image load --quiet --name localhost/some/thing:v1 "$CUBBY_HOME/tree" >&2
+
+echo 1..17
 expect 'commands' run cubby r
 expect 'commands behind help' doctor cubby help 'do'
 expect 'options of a command' --memory cubby run --me
 expect 'options without a letter' --cpus cubby run --c
 expect 'options of another command' --json cubby doctor --
 expect 'files' lab/run cubby run --rootfs lab/r
+expect 'commands of a command' inspect cubby image in
+expect 'commands of a command behind help' prune cubby help image pr
+expect 'options of a command of a command' --older-than cubby image prune --o
+expect 'images to run' localhost/some/thing:v1 cubby run --memory 1G localhost/
+expect 'images to remove' localhost/some/thing:v1 cubby image rm ''
+expect 'no image where there is none' '' cubby image rm nosuch
+expect 'files to load' lab/run cubby image load lab/r
+expect 'files behind -o' lab/run cubby image save -o lab/r
+expect 'words of a choice' never cubby run --pull n
+expect 'words of a format' json cubby images --format ''
 expect 'nothing behind --' '' cubby run -- --me

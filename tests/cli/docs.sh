@@ -13,26 +13,57 @@ check() { # NAME COMMAND…
   if "$@"; then echo "ok $count - $name"; else echo "not ok $count - $name"; fi
 }
 
-plain() { mandoc -T utf8 -O width=200 "docs/man/$1.1" | col -b; }
-# Each --option of --help stands in the page's text, and the other way round.
-same_options() { # VERB PAGE
-  local help page
-  help=$("$cubby" "$1" --help | grep -oE '^  (-.,|   ) --[a-z-]+' | grep -oE -e '--[a-z-]+' | sort -u)
-  page=$(plain "$2" | sed -n '/^DESCRIPTION/,$p' | grep -oE '^ +(-., )?(-. [^,]*, )?--[a-z-]+' | grep -oE -e '--[a-z-]+' | sort -u)
+plain() { mandoc -T utf8 -O width=200 "docs/man/$1".[15] | col -b; }
+# Each --option of --help stands in the page's text, and the other way round. The page of a command of commands has
+# those of all of them.
+same_options() { # PAGE VERB…
+  local help page=$1 verb
+  shift
+  help=$(for verb in "$@"; do # shellcheck disable=SC2086  # two words for a command of a command
+    "$cubby" $verb --help
+  done | grep -oE '^  (-.,|   ) --[a-z-]+' | grep -oE -e '--[a-z-]+' | sort -u)
+  page=$(plain "$page" | sed -n '/^DESCRIPTION/,$p' | grep -oE '^ +(-., )?(-. [^,]*, )?--[a-z-]+' | grep -oE -e '--[a-z-]+' | sort -u)
   [ "$help" = "$page" ] || { diff <(echo "$help") <(echo "$page") | sed 's/^/# /'; return 1; }
+}
+commands() { "$cubby" "$@" | sed -n 's/^  \([a-z]*\)  .*/\1/p'; }
+image_options() {
+  local verbs=() verb
+  for verb in $(commands image --help); do verbs+=("image $verb"); done
+  [ ${#verbs[@]} -gt 2 ] && same_options cubby-image "${verbs[@]}"
 }
 all_commands() {
   local verb
-  for verb in $("$cubby" help | sed -n 's/^  \([a-z]*\)  .*/\1/p'); do
+  for verb in $(commands help); do
     plain cubby | grep -qE "^ +$verb" || { echo "# $verb"; return 1; }
+  done
+  for verb in $(commands image --help); do
+    plain cubby-image | grep -qE "^ +cubby image $verb" || { echo "# image $verb"; return 1; }
+  done
+}
+# Each number of the page is one that cubby knows, and each limit that it knows is in the page.
+config_keys() {
+  local key home
+  home=$(mktemp -d)
+  for key in $(plain cubby-config | sed -n '/^ *limits/,/^FILES/p' | grep -oE '^ +[a-z]+_[a-z_, ]*|^ +(layers|entries)$' | tr -d ,); do
+    echo "{\"limits\": {\"$key\": 7}}" >"$home/config.json"
+    mkdir -p "$home/cubby" && mv "$home/config.json" "$home/cubby/"
+    CUBBY_HOME=$home XDG_CONFIG_HOME=$home "$cubby" images -q || { echo "# $key"; rm -rf "$home"; return 1; }
+  done
+  rm -rf "$home"
+  for key in $(grep -oE '^ +(uint64_t )?[a-z_]+;' oci/limits.h | grep -oE '[a-z_]+;' | tr -d ';'); do
+    plain cubby-config | grep -qw "$key" || { echo "# $key"; return 1; }
   done
 }
 exit_codes() { for code in 124 125 126 127; do plain cubby-run | grep -qE "^ +$code" || return 1; done; }
-lint() { ! mandoc -T lint docs/man/cubby.1 docs/man/cubby-run.1 docs/man/cubby-doctor.1 | grep -v 'referenced manual not found'; }
+lint() { ! mandoc -T lint docs/man/*.[15] | grep -vE 'referenced manual not found|cubby-vmm.1.*longer than 80'; }
 
-echo 1..5
-check 'cubby-run(1) has the options of cubby run --help' same_options run cubby-run
-check 'cubby-doctor(1) has those of cubby doctor --help' same_options doctor cubby-doctor
-check 'cubby(1) has all commands' all_commands
+echo 1..9
+check 'cubby-run(1) has the options of cubby run --help' same_options cubby-run run
+check 'cubby-doctor(1) has those of cubby doctor --help' same_options cubby-doctor doctor
+check 'cubby-pull(1) has those of cubby pull --help' same_options cubby-pull pull
+check 'cubby-images(1) has those of cubby images --help' same_options cubby-images images
+check 'cubby-image(1) has those of all its commands' image_options
+check 'cubby(1) and cubby-image(1) have all commands' all_commands
+check 'cubby-config(5) has all limits and no others' config_keys
 check 'cubby-run(1) has the exit codes' exit_codes
 check 'mandoc has nothing to say' lint

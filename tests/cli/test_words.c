@@ -9,6 +9,7 @@
 
 #include "cli/cli.h"
 #include "cli/environment.h"
+#include "cli/pull_view.h"
 #include "cli/timeline.h"
 #include "cli/values.h"
 
@@ -122,6 +123,65 @@ static void numbers_are_decimal_and_bounded(void **state)
     assert_false(parse_number("-1", 10, &n));
 }
 
+static void sizes_and_times_are_told_in_a_few_characters(void **state)
+{
+    (void)state;
+    static const struct {
+        uint64_t bytes;
+        const char *text;
+    } sizes[] = {{0, "0 B"},        {1023, "1023 B"},     {1024, "1.0 KiB"},      {1535, "1.4 KiB"},
+                 {1536, "1.5 KiB"}, {1 << 20, "1.0 MiB"}, {47815066, "45.5 MiB"}, {UINT64_MAX, "15.9 EiB"}};
+    static const struct {
+        int64_t age;
+        const char *text;
+    } ages[] = {{-5, "now"},
+                {0, "now"},
+                {1, "1 second ago"},
+                {119, "119 seconds ago"},
+                {120, "2 minutes ago"},
+                {7200, "2 hours ago"},
+                {2 * 86400, "2 days ago"},
+                {20 * 86400, "2 weeks ago"},
+                {90 * 86400, "3 months ago"},
+                {1000 * 86400, "2 years ago"}};
+    char size[SIZE_TEXT_MAX], ago[AGO_TEXT_MAX];
+    for (size_t i = 0; i < LEN(sizes); i++)
+        assert_string_equal(format_size(sizes[i].bytes, size), sizes[i].text);
+    for (size_t i = 0; i < LEN(ages); i++)
+        assert_string_equal(format_ago(1700000000 - ages[i].age, 1700000000, ago), ages[i].text);
+}
+
+/* ---- the picture of a pull
+ * -----------------------------------------------------------------------------*/
+
+static void a_line_of_a_pull_fits_the_terminal(void **state)
+{
+    (void)state;
+    char line[512];
+    struct pull_row row = {
+        .digest = "0123456789ab", .phase = CUBBY_PULL_DOWNLOADING, .have = 512, .total = 1024};
+    pull_view_line(&row, 79, line, sizeof(line));
+    assert_string_equal(line, "  0123456789ab  downloading  [=========>        ] 512 B / 1.0 KiB");
+    row.have = 1024;
+    pull_view_line(&row, 79, line, sizeof(line));
+    assert_string_equal(line, "  0123456789ab  downloading  [==================] 1.0 KiB / 1.0 KiB");
+    row.have = 9999; /* more than was said: no picture of it */
+    pull_view_line(&row, 79, line, sizeof(line));
+    assert_string_equal(line, "  0123456789ab  downloading");
+    row.have = 1;
+    for (unsigned columns = 0; columns < 300; columns++) {
+        pull_view_line(&row, columns, line, sizeof(line));
+        assert_true(strlen(line) <= columns);
+    }
+    row.phase = CUBBY_PULL_RETRYING;
+    snprintf(row.reason, sizeof(row.reason), "in 0.5 s: %0150d", 0);
+    pull_view_line(&row, 60, line, sizeof(line));
+    assert_int_equal(strlen(line), 60);
+    row.phase = 99; /* of a newer library */
+    pull_view_line(&row, 60, line, sizeof(line));
+    assert_string_equal(line, "  0123456789ab  waiting");
+}
+
 /* ---- options
  * ----------------------------------------------------------------------------------------------*/
 
@@ -130,6 +190,8 @@ struct settings {
     const char *string;
     struct word_list list;
     uint64_t number, memory, duration;
+    const char *text;
+    unsigned choice;
 };
 
 static const struct opt table[] = {
@@ -140,6 +202,8 @@ static const struct opt table[] = {
     {"number", 'n', OPT_NUMBER, "N", "a number", offsetof(struct settings, number), 1, 64},
     {"memory", 0, OPT_MEMORY, "SIZE", "a size", offsetof(struct settings, memory), 32, 4096},
     {"duration", 0, OPT_DURATION, "TIME", "a time", offsetof(struct settings, duration), 0, 3600000},
+    {"text", 0, OPT_TEXT, "WORD", "a word, perhaps empty", offsetof(struct settings, text), 0, 0},
+    {"choice", 0, OPT_CHOICE, "one|two|three", "one of three", offsetof(struct settings, choice), 0, 0},
     {0},
 };
 
@@ -153,7 +217,7 @@ static const struct verb verb = {.name = "test",
                                  .settings_size = sizeof(struct settings)};
 
 /* Splits `line` at blanks and parses it; the words live until the next call. */
-static int parse(struct parsed *p, const char *line, char why[USAGE_TEXT_MAX])
+static int parse_as(const struct verb *v, struct parsed *p, const char *line, char why[USAGE_TEXT_MAX])
 {
     static char copy[300];
     static char *argv[32];
@@ -165,7 +229,12 @@ static int parse(struct parsed *p, const char *line, char why[USAGE_TEXT_MAX])
     }
     argv[n] = NULL;
     why[0] = '\0';
-    return options_parse(p, &verb, argv, why);
+    return options_parse(p, v, argv, why);
+}
+
+static int parse(struct parsed *p, const char *line, char why[USAGE_TEXT_MAX])
+{
+    return parse_as(&verb, p, line, why);
 }
 
 static void options_are_taken_in_every_form(void **state)
@@ -192,6 +261,54 @@ static void options_are_taken_in_every_form(void **state)
         assert_int_equal(s->duration, 5000);
         assert_null(p.words[0]);
         assert_null(p.command[0]);
+        parsed_fini(&p);
+    }
+}
+
+static void choices_are_numbers_and_texts_may_be_empty(void **state)
+{
+    (void)state;
+    static const char *const words[] = {"one", "two", "three"};
+    for (unsigned i = 0; i < LEN(words); i++) {
+        char why[USAGE_TEXT_MAX], line[64];
+        struct parsed p;
+        snprintf(line, sizeof(line), "--choice %s --text=", words[i]);
+        assert_int_equal(parse(&p, line, why), 0);
+        const struct settings *s = p.settings;
+        assert_int_equal(s->choice, i);
+        assert_string_equal(s->text, "");
+        parsed_fini(&p);
+    }
+}
+
+/* As `cubby run` has it: the first word is the image, what follows the command, whatever it looks like. */
+static void behind_the_word_may_come_the_command(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *line, *word, *command[4];
+    } cases[] = {
+        {"-a image", "image", {NULL}},
+        {"-a image x --beta", "image", {"x", "--beta"}},
+        {"image --string", "image", {"--string"}},
+        {"image -- x -- y", "image", {"x", "--", "y"}},
+        {"image --", "image", {NULL}},
+        {"-a -- image x", NULL, {"image", "x"}},
+    };
+    struct verb follows = verb;
+    follows.command_follows = true;
+    for (size_t i = 0; i < LEN(cases); i++) {
+        char why[USAGE_TEXT_MAX];
+        struct parsed p;
+        assert_int_equal(parse_as(&follows, &p, cases[i].line, why), 0);
+        if (cases[i].word)
+            assert_string_equal(p.words[0], cases[i].word);
+        assert_null(p.words[cases[i].word ? 1 : 0]);
+        size_t n = 0;
+        for (; cases[i].command[n]; n++)
+            assert_string_equal(p.command[n], cases[i].command[n]);
+        assert_null(p.command[n]);
+        assert_false(((struct settings *)p.settings)->b);
         parsed_fini(&p);
     }
 }
@@ -257,6 +374,11 @@ static void mistakes_are_named(void **state)
         {"--memory lots", "'lots' is not a size"},
         {"--duration soon", "'soon' is not a duration"},
         {"--duration 2h", "too long"},
+        {"--choice four", "'four' is none of one|two|three"},
+        {"--choice tw", "is none of"},
+        {"--choice one|two", "is none of"},
+        {"--choice=", "is none of"},
+        {"--text", "needs a value"},
     };
     for (size_t i = 0; i < LEN(cases); i++) {
         char why[USAGE_TEXT_MAX];
@@ -280,36 +402,54 @@ static char *printed_help(const struct verb *v)
     return text;
 }
 
+static void check_help(const struct verb *v)
+{
+    char *text = printed_help(v);
+    char name[64];
+    assert_non_null(strstr(text, "Usage: cubby"));
+    assert_non_null(strstr(text, v->verbs ? "Commands:" : "Examples:"));
+    for (const struct opt *o = v->options; o && o->name; o++) {
+        snprintf(name, sizeof(name), "--%s", o->name);
+        assert_non_null(strstr(text, name));
+    }
+    for (const struct verb *const *w = v->verbs; w && *w; w++)
+        assert_non_null(strstr(text, verb_word(*w)));
+    for (const char *line = text; *line; line += strcspn(line, "\n") + 1)
+        assert_true(strcspn(line, "\n") <= 110);
+    free(text);
+}
+
+/* Calls it for each command, and each command of a command. */
+static void for_each_verb(const struct verb *const *among, void (*check)(const struct verb *))
+{
+    for (const struct verb *const *v = among; *v; v++) {
+        check(*v);
+        if ((*v)->verbs)
+            for_each_verb((*v)->verbs, check);
+    }
+}
+
 static void help_explains_every_option_of_every_command(void **state)
 {
     (void)state;
-    for (const struct verb *const *v = verbs; *v; v++) {
-        char *text = printed_help(*v);
-        char name[64];
-        assert_non_null(strstr(text, "Usage: cubby"));
-        assert_non_null(strstr(text, "Examples:"));
-        for (const struct opt *o = (*v)->options; o && o->name; o++) {
-            snprintf(name, sizeof(name), "--%s", o->name);
-            assert_non_null(strstr(text, name));
+    for_each_verb(verbs, check_help);
+}
+
+static void check_table(const struct verb *v)
+{
+    for (const struct opt *o = v->options; o && o->name; o++) {
+        assert_true((o->value == NULL) == (o->type == OPT_FLAG));
+        for (const struct opt *other = v->options; other != o; other++) {
+            assert_string_not_equal(o->name, other->name);
+            assert_true(!o->letter || o->letter != other->letter);
         }
-        for (const char *line = text; *line; line += strcspn(line, "\n") + 1)
-            assert_true(strcspn(line, "\n") <= 110);
-        free(text);
     }
 }
 
 static void tables_have_no_option_twice(void **state)
 {
     (void)state;
-    for (const struct verb *const *v = verbs; *v; v++) {
-        for (const struct opt *o = (*v)->options; o && o->name; o++) {
-            assert_true((o->value == NULL) == (o->type == OPT_FLAG));
-            for (const struct opt *other = (*v)->options; other != o; other++) {
-                assert_string_not_equal(o->name, other->name);
-                assert_true(!o->letter || o->letter != other->letter);
-            }
-        }
-    }
+    for_each_verb(verbs, check_table);
 }
 
 static void suggestions_are_close_or_none(void **state)
@@ -424,6 +564,10 @@ int main(void)
         cmocka_unit_test(durations_are_read_exactly),
         cmocka_unit_test(sizes_are_read_exactly),
         cmocka_unit_test(numbers_are_decimal_and_bounded),
+        cmocka_unit_test(sizes_and_times_are_told_in_a_few_characters),
+        cmocka_unit_test(a_line_of_a_pull_fits_the_terminal),
+        cmocka_unit_test(choices_are_numbers_and_texts_may_be_empty),
+        cmocka_unit_test(behind_the_word_may_come_the_command),
         cmocka_unit_test(options_are_taken_in_every_form),
         cmocka_unit_test(what_stands_behind_two_dashes_is_the_command),
         cmocka_unit_test(help_is_always_an_option),

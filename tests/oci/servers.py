@@ -65,9 +65,9 @@ def make_layer(files):
 class Image:
     """An OCI image in memory; its blobs by digest."""
 
-    def __init__(self, layers, arch="amd64", variant=None):
+    def __init__(self, layers, arch="amd64", variant=None, run=None):
         self.blobs = {}
-        config = {"architecture": arch, "os": "linux", "config": {"Cmd": ["/bin/true"]},
+        config = {"architecture": arch, "os": "linux", "config": run or {"Cmd": ["/bin/true"]},
                   "rootfs": {"type": "layers", "diff_ids": [diff for _, diff in layers]}}
         if variant:
             config["variant"] = variant
