@@ -166,6 +166,7 @@ deps: ## install what building and testing needs (apt; sudo when not root)
 
 check: deps ## all tests; ends with "N passed, N failed, N skipped"
 	+$(Q)$(MAKE) -j$(shell nproc) programs assets tests lab $(KVM_TESTS) build/mkrootfs
+	-+$(Q)$(MAKE) python-registry
 	+$(Q)tests/check $(STAGES)
 
 demo: deps ## build everything and run a command in a virtual machine of its own

@@ -106,9 +106,10 @@ static int told(struct run *r, const struct cubby_error *e)
  * ----------------------------------------------------------------------------------------------*/
 
 /* The box of an image, which is brought first if it has to be; how that goes is told meanwhile. */
-static int create_box_of_image(struct run *r, struct cubby_box_options *o, struct cubby_error *e)
+static int create_box_of_image(struct run *r, const struct cubby_box_options *options, struct cubby_error *e)
 {
     const struct run_settings *s = r->settings;
+    struct cubby_box_options o = *options;
     struct pull_view view;
     const struct cubby_images_options where = {.size = sizeof(where),
                                                .insecure_registries = (const char *const *)s->insecure.words};
@@ -122,11 +123,11 @@ static int create_box_of_image(struct run *r, struct cubby_box_options *o, struc
     int ret = cubby_images_open(&r->images, &where, e);
     if (ret < 0)
         return ret;
-    o->image = r->image;
-    o->images = r->images;
-    o->pull = &pull;
+    o.image = r->image;
+    o.images = r->images;
+    o.pull = &pull;
     pull_view_init(&view, stderr, r->image, s->quiet);
-    ret = cubby_box_create(&r->box, o, e);
+    ret = cubby_box_create(&r->box, &o, e);
     pull_view_fini(&view, false);
     return ret;
 }

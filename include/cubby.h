@@ -186,7 +186,7 @@ enum cubby_pull_policy {
 
 enum cubby_pull_phase {
     CUBBY_PULL_RESOLVING,   /* the registry is asked */
-    CUBBY_PULL_RESOLVED,    /* `digest` is the manifest's, `layers` how many there are, `total` their bytes */
+    CUBBY_PULL_RESOLVED,    /* `layers` is how many there are, `total` their bytes */
     CUBBY_PULL_EXISTS,      /* of one layer, as all that follow: it is there */
     CUBBY_PULL_WAITING,     /* another process downloads it */
     CUBBY_PULL_DOWNLOADING, /* `have` of `total` bytes */

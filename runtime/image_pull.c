@@ -43,6 +43,8 @@ static void pass_on(void *ctx, const struct pull_event *event)
         .delay_ms = event->delay_ms,
         .reason = event->reason ? event->reason : "",
     };
+    if (event->phase == PULL_RESOLVED)
+        ours.total = manifest_size(m);
     bool whole =
         event->phase == PULL_RESOLVING || event->phase == PULL_RESOLVED || event->phase == PULL_FINISHING;
     if (m && !whole && event->layer < m->nlayers) {

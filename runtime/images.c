@@ -117,9 +117,8 @@ int images_find(struct cubby_images *images, const char *text, const struct plat
         oci_ref_canonical(&ref, name);
         ret = store_ref_get(images->store, name, platform, out, &e);
     }
-    if (ret == OCI_E_NOT_FOUND && may_be_id(text))
-        ret = store_ref_find(images->store, text, out, &e);
-    else if (ret == OCI_E_REFERENCE && may_be_id(text)) /* "sha256:…" is no reference */
+    /* "sha256:…" is no reference, and still an id. */
+    if ((ret == OCI_E_NOT_FOUND || ret == OCI_E_REFERENCE) && may_be_id(text))
         ret = store_ref_find(images->store, text, out, &e);
     return ret < 0 ? fail_err(error, CUBBY_ESTORAGE, &e) : 0;
 }

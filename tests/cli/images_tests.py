@@ -88,7 +88,7 @@ def a_pull_tells_each_layer_and_prints_the_reference():
     _, err = home.cubby("pull", name(), out=name() + "\n")
     for layer in app.layers:
         assert f"{layer['digest'][7:19]}: downloading" in err and f"{layer['digest'][7:19]}: done" in err, err
-    assert f"{name()}: 2 layers, " in err and app.digest in err and "\033" not in err, err
+    assert f"{name()}: 2 layers, 29" in err and app.digest in err and "\033" not in err, err
     home.cubby("pull", name(), out=name() + "\n", err=["up to date", app.digest])
     home.cubby("pull", "--quiet", name(), out=name() + "\n", err=[])
     home.cubby("pull", "-q", name("bare:v1"), "python:slim",
