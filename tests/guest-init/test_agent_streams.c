@@ -87,6 +87,22 @@ static void no_more_is_sent_than_the_window_allows(void **state)
     client_close(&c);
 }
 
+/* The agent may read nothing before STARTED, or it would throw away what the first instructions write. */
+static void credit_that_comes_with_the_request_loses_nothing(void **state)
+{
+    (void)state;
+    static const char *const argv[] = {"echo", "first", NULL};
+    struct exec_request q = request_of(argv);
+    q.window_out = 0;
+    for (int i = 0; i < 50; i++) {
+        struct client c;
+        begin(&c, &served, &q, &o);
+        client_credit(&c, STREAM_STDOUT, 1000);
+        client_finish(&c, &o);
+        assert_string_equal(o.out, "first\n");
+    }
+}
+
 static void stdin_arrives_and_its_end_too(void **state)
 {
     (void)state;
@@ -285,6 +301,7 @@ int main(void)
         cmocka_unit_test(long_outputs_arrive_whole_and_apart),
         cmocka_unit_test(a_stream_that_nobody_takes_does_not_stall_the_other),
         cmocka_unit_test(no_more_is_sent_than_the_window_allows),
+        cmocka_unit_test(credit_that_comes_with_the_request_loses_nothing),
         cmocka_unit_test(stdin_arrives_and_its_end_too),
         cmocka_unit_test(stdin_of_many_windows_is_paced_by_credit),
         cmocka_unit_test(a_workload_that_does_not_read_gives_no_credit),
