@@ -101,8 +101,9 @@ int cubby_exec_list(struct cubby_exec_list **out, struct cubby_box *box, int tim
         return fail(error, CUBBY_EARGUMENT, "cubby_exec_list: an argument is NULL");
     struct cubby_exec *x = NULL;
     struct cubby_exec_list *list = calloc(1, sizeof(*list));
-    int ret = list ? exec_new(&x, EXEC_LIST, box, error)
-                   : fail(error, CUBBY_ERESOURCE, "no memory for a list of executions");
+    if (!list)
+        return fail(error, CUBBY_ERESOURCE, "no memory for a list of executions");
+    int ret = exec_new(&x, EXEC_LIST, box, error);
     if (ret == 0)
         ret = exec_prepare_list(x, error);
     if (ret == 0)
