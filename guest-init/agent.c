@@ -171,6 +171,20 @@ static void accept_again(struct loop_timer *t)
         agent_arm(a, &a->accept_timer, OVERLOAD_PAUSE_MS, accept_again);
 }
 
+/* Who has had its result longest, and did not close, makes room. */
+static void make_room(struct agent *a)
+{
+    uint32_t oldest = a->session_count;
+    for (uint32_t i = 0; i < a->session_count; i++)
+        if (a->sessions[i]->phase == SESSION_CLOSING &&
+            (oldest == a->session_count || a->sessions[i]->closing_ns < a->sessions[oldest]->closing_ns))
+            oldest = i;
+    if (oldest == a->session_count)
+        return;
+    session_destroy(a->sessions[oldest]);
+    a->sessions[oldest] = a->sessions[--a->session_count];
+}
+
 static void turn_away(int fd)
 {
     struct msg_error m = {
@@ -187,6 +201,8 @@ static void accept_event(struct loop_source *src, uint32_t events)
     struct agent *a = CONTAINER_OF(src, struct agent, listener);
     int fd = accept4(a->config.listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     log_debug(LOG_INIT, "accept: %d", fd);
+    if (fd >= 0 && a->session_count == AGENT_SESSIONS_MAX)
+        make_room(a);
     if (fd >= 0 && a->session_count < AGENT_SESSIONS_MAX) {
         session_accept(a, fd);
     } else if (fd >= 0) {

@@ -2,11 +2,13 @@
 /*
  * Theory of operation: a table says which frames a phase takes and who handles them; all others are the
  * client's fault and end the connection with ERROR. A client that breaks the protocol, or is gone, loses its
- * execution with all its processes. The end is always the same: the last frame, a half close, and a short
- * wait for the client's close, so that nothing sent is lost on the way.
+ * execution with all its processes. The end is always the same: the last frame, a half close, and a wait for
+ * the client's close, so that nothing sent is lost on the way. Only after ERROR that wait is short: a client
+ * may read its output and result as late as it likes, as long as there are places for others.
  */
 #include "guest-init/session.h"
 
+#include "base/io.h"
 #include "base/log.h"
 #include "base/own.h"
 #include "guest-init/agent.h"
@@ -25,7 +27,7 @@
 
 /* docs/protocol.md states both. */
 #define REQUEST_DEADLINE_MS 10000u /* from the connection to a whole request */
-#define CLOSING_DEADLINE_MS 5000u  /* for the client to close after the last frame */
+#define CLOSING_DEADLINE_MS 5000u  /* for the client to close after ERROR */
 
 /* What the client had started ends with it; what is detached goes on. */
 static void let_go(struct session *s)
@@ -55,9 +57,8 @@ void session_finish(struct session *s, const void *frame, size_t len)
     conn_send(&s->conn, frame, len);
     conn_ignore_input(&s->conn);
     s->phase = SESSION_CLOSING;
-    agent_arm(s->agent, &s->deadline, CLOSING_DEADLINE_MS, closing_overdue);
-    if (s->phase == SESSION_CLOSING)
-        conn_finish(&s->conn);
+    s->closing_ns = now_ns();
+    conn_finish(&s->conn);
 }
 
 void session_error(struct session *s, const struct msg_error *m)
@@ -65,6 +66,7 @@ void session_error(struct session *s, const struct msg_error *m)
     uint8_t frame[MSG_FRAME_MAX];
     let_go(s);
     session_finish(s, frame, msg_error_encode(m, frame, sizeof(frame)));
+    agent_arm(s->agent, &s->deadline, CLOSING_DEADLINE_MS, closing_overdue);
 }
 
 static void __attribute__((format(printf, 4, 5)))

@@ -26,7 +26,8 @@ struct session {
     struct agent *agent;
     struct conn conn;
     enum session_phase phase;
-    struct loop_timer deadline; /* of HELLO, REQUEST and CLOSING */
+    struct loop_timer deadline; /* of HELLO and REQUEST, and of CLOSING after ERROR */
+    uint64_t closing_ns;        /* since when it is CLOSING */
     struct exec *exec;
     struct viewer viewer;
     uint64_t listed; /* id of the last execution in the list so far */
