@@ -112,11 +112,13 @@ programs: $(PROGRAMS)
 TESTS_SRC := $(foreach l,$(LAYERS),$(wildcard tests/$(l)/test_*.c))
 TESTS := $(patsubst %.c,$(B)/%,$(TESTS_SRC))
 test_layer = $(word 2,$(subst /, ,$(1)))
+# The runtime is tested with the real agent behind a VMM's socket.
+TESTED_WITH_runtime := guest-init
 define test_rule
-$(B)/$(1): $(B)/obj/$(1).o $$(foreach l,$(2) $$(USES_$(2)),$$(call lib,$$(l)))
+$(B)/$(1): $(B)/obj/$(1).o $$(foreach l,$(2) $$(TESTED_WITH_$(2)) $$(USES_$(2)),$$(call lib,$$(l)))
 	@mkdir -p $$(@D)
 	$$(call say,LD,$$@)
-	$$(Q)$$(CC) $$(LDFLAGS_ALL) $$(LDFLAGS) -o $$@ $$< $$(call libs,$(2)) -lcmocka
+	$$(Q)$$(CC) $$(LDFLAGS_ALL) $$(LDFLAGS) -o $$@ $$< $$(TESTED_WITH_$(2):%=$$(call lib,%)) $$(call libs,$(2)) -lcmocka
 endef
 $(foreach t,$(basename $(TESTS_SRC)),$(eval $(call test_rule,$(t),$(call test_layer,$(t)))))
 
