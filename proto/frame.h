@@ -54,7 +54,14 @@ enum frame_type {
     FRAME_ATTACHED = 0x3a, /* guest → host: answers ATTACH */
     FRAME_SKIPPED = 0x3b,  /* guest → host: bytes of a stream that are lost to this client */
 
-    /* 0x40-0x4f: files. Not in use yet: refused. */
+    /* files (proto/files.h); the four in the middle go the way that the data goes */
+    FRAME_PUT = 0x40,   /* host → guest: entries for this place follow */
+    FRAME_GET = 0x41,   /* host → guest: send what is there */
+    FRAME_ENTRY = 0x42, /* a file, folder, link, device begins, or a folder ends */
+    FRAME_DATA = 0x43,  /* of the file */
+    FRAME_XATTR = 0x44, /* an extended attribute of it */
+    FRAME_END = 0x45,   /* that was all */
+    FRAME_DONE = 0x46,  /* guest → host: the entries of a PUT are in place */
 
     /* the control connection */
     FRAME_READY = 0x60,    /* guest → host: executions can be served */

@@ -137,10 +137,11 @@ static inline void tree_fill_special(const char *dir)
 }
 
 /* Fills the folder `dir`, which exists. Devices and owners only as root. */
-static inline void tree_fill(const char *dir)
+static inline void tree_fill(const char *path)
 {
-    char *big = malloc(300001), name[256];
-    assert_non_null(big);
+    static char big[300001];
+    char dir[256], name[256];
+    snprintf(dir, sizeof(dir), "%s", path); /* it may be of pathf() */
     for (size_t i = 0; i < 300001; i++)
         big[i] = (char)(i * i >> 3);
     memset(name, 'n', 255);
@@ -173,7 +174,6 @@ static inline void tree_fill(const char *dir)
     tree_stamp(pathf("%s/sub/closed", dir), 11, 22);
     tree_stamp(pathf("%s/sub", dir), 33, 44);
     tree_stamp(dir, 55, 66);
-    free(big);
 }
 
 /* ---- the listing ---- */
@@ -310,7 +310,10 @@ static inline char *tree_list(const char *root, bool owners)
 
 static inline void assert_same_trees(const char *a, const char *b, bool owners)
 {
-    char *first = tree_list(a, owners), *second = tree_list(b, owners);
+    char one[256], two[256]; /* they may be of pathf() */
+    snprintf(one, sizeof(one), "%s", a);
+    snprintf(two, sizeof(two), "%s", b);
+    char *first = tree_list(one, owners), *second = tree_list(two, owners);
     assert_string_equal(first, second);
     free(first);
     free(second);
