@@ -15,6 +15,7 @@
 #include "guest-init/exec.h"
 #include "guest-init/files.h"
 #include "guest-init/session.h"
+#include "guest-init/transfer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -106,6 +107,7 @@ static void leader_ended(struct agent *a, pid_t pid, int status, const struct ru
             exec_leader_ended(a->execs[i], status, usage);
             return;
         }
+    transfer_ended(a, pid, status);
 }
 
 static void reap(struct agent *a)
@@ -293,6 +295,8 @@ void agent_destroy(struct agent *a)
         session_destroy(a->sessions[--a->session_count]);
     while (a->exec_count)
         exec_destroy(a->execs[--a->exec_count]);
+    while (a->transfer_count)
+        transfer_destroy(a->transfers[--a->transfer_count]);
     loop_destroy(a->loop);
     fd_closep(&a->signal_fd);
     fd_closep(&a->oom_fd);
@@ -304,7 +308,7 @@ void agent_destroy(struct agent *a)
 int agent_run(struct agent *a)
 {
     int ret = 0;
-    while (ret == 0 && !(a->stopping && (a->exec_count == 0 || a->stopped))) {
+    while (ret == 0 && !(a->stopping && (a->exec_count + a->transfer_count == 0 || a->stopped))) {
         ret = loop_once(a->loop, -1);
         sweep(a);
     }
@@ -328,6 +332,8 @@ static void stop_overdue(struct loop_timer *t)
         viewers_go(x);
         exec_advance(x);
     }
+    for (uint32_t i = 0; i < a->transfer_count; i++)
+        transfer_stop(a->transfers[i], true);
     if (!a->stopped)
         agent_arm(a, &a->stop_timer, KILLED_STOP_MS, stop_overdue);
 }
@@ -343,6 +349,8 @@ void agent_stop(struct agent *a, enum bye_reason why, uint32_t grace_ms)
         exec_stop(a->execs[i], grace_ms);
         exec_advance(a->execs[i]); /* what was only kept is over now */
     }
+    for (uint32_t i = 0; i < a->transfer_count; i++)
+        transfer_stop(a->transfers[i], false);
     agent_arm(a, &a->stop_timer, grace_ms, stop_overdue);
     loop_stop(a->loop); /* wakes the loop when nothing else would */
 }

@@ -14,6 +14,7 @@
 #include "guest-init/agent.h"
 #include "guest-init/detached.h"
 #include "guest-init/exec.h"
+#include "guest-init/transfer.h"
 #include "proto/exec.h"
 #include "proto/ports.h"
 
@@ -138,6 +139,19 @@ void session_listing(struct session *s)
     s->phase = SESSION_LISTING;
 }
 
+/* PUT or GET: the connection goes to a process of its own. */
+static int on_transfer(struct session *s, const struct frame *f)
+{
+    struct msg_error why = {.stage = STAGE_STATE, .errnum = ESHUTDOWN, .text = "the box is shutting down"};
+    loop_timer_disarm(&s->deadline);
+    int ret = s->agent->stopping ? -ESHUTDOWN : transfer_start(s->agent, &s->conn, f, &why);
+    if (ret == 0)
+        session_over(s);
+    else if (ret != -EPROTO)
+        session_error(s, &why);
+    return ret == -EPROTO ? ret : 0;
+}
+
 static int on_ping(struct session *s, const struct frame *f)
 {
     uint64_t cookie;
@@ -222,6 +236,8 @@ static const struct rule {
     [FRAME_RESIZE] = {IN(EXEC), on_resize},
     [FRAME_STREAM_EOF] = {IN(EXEC), on_stream_eof},
     [FRAME_WINDOW] = {IN(EXEC), on_window},
+    [FRAME_PUT] = {IN(REQUEST), on_transfer},
+    [FRAME_GET] = {IN(REQUEST), on_transfer},
     [FRAME_SHUTDOWN] = {IN(REQUEST) | IN(CONTROL), on_shutdown},
     [FRAME_PING] = {IN(REQUEST) | IN(EXEC) | IN(ATTACHED) | IN(LISTING) | IN(CONTROL), on_ping},
 };

@@ -19,6 +19,7 @@
 #include "proto/detached.h"
 #include "proto/exec.h"
 #include "proto/ports.h"
+#include "proto/transfer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -244,6 +245,96 @@ static inline void client_attach(struct client *c, const struct served *v, const
 {
     uint8_t frame[64];
     client_request(c, v, frame, msg_attach_encode(m, frame, sizeof(frame)));
+}
+
+/* --- file transfers --- */
+
+static inline void client_put(struct client *c, const struct msg_put *m)
+{
+    uint8_t frame[8192];
+    put(c->fd, frame, msg_put_encode(m, frame, sizeof(frame)));
+}
+
+static inline void client_get(struct client *c, const struct msg_get *m)
+{
+    uint8_t frame[8192];
+    put(c->fd, frame, msg_get_encode(m, frame, sizeof(frame)));
+}
+
+static inline void client_entry(struct client *c, const struct ftree_entry *en)
+{
+    uint8_t frame[FRAME_HEADER + ENTRY_FIXED + 512];
+    put(c->fd, frame, msg_entry_encode(en, frame, sizeof(frame)));
+}
+
+static inline void client_data(struct client *c, uint64_t offset, const void *bytes, size_t len)
+{
+    static uint8_t frame[FILES_FRAME_MAX];
+    const struct msg_data m = {.offset = offset, .bytes = bytes, .len = len};
+    put(c->fd, frame, msg_data_encode(&m, frame, sizeof(frame)));
+}
+
+static inline void client_end(struct client *c, uint64_t entries, uint64_t bytes)
+{
+    uint8_t frame[64];
+    const struct ftree_totals m = {.entries = entries, .bytes = bytes};
+    put(c->fd, frame, msg_totals_encode(FRAME_END, &m, frame, sizeof(frame)));
+}
+
+struct client_tree {
+    struct transfer_out out; /* the first member */
+    int fd;
+};
+
+static inline int client_tree_flush(struct transfer_out *t, const void *frames, size_t len)
+{
+    put(((struct client_tree *)(void *)t)->fd, frames, len);
+    return 0;
+}
+
+/* Sends a tree of this machine. 0, or the reader's error. */
+static inline int client_send_tree(struct client *c, const struct ftree_source *src, struct err *e)
+{
+    CLEANUP(mem_freep) struct client_tree *t = calloc(1, sizeof(*t));
+    assert_non_null(t);
+    t->out.flush = client_tree_flush;
+    t->fd = c->fd;
+    return transfer_send(&t->out, src, e);
+}
+
+/* What a transfer ended with: DONE or END with its numbers, or ERROR. */
+struct verdict {
+    bool done, error;
+    struct ftree_totals totals;
+    struct msg_error why;
+};
+
+/* Takes frames until the end of the connection; those of a tree go to `writer` (NULL: there are none). */
+static inline void client_verdict(struct client *c, struct ftree_writer *writer, struct verdict *v)
+{
+    CLEANUP(mem_freep) struct transfer_in *in = calloc(1, sizeof(*in));
+    struct frame f;
+    struct err e;
+    assert_non_null(in);
+    in->writer = writer;
+    *v = (struct verdict){0};
+    while (client_next(c, &f)) {
+        assert_false(v->done || v->error); /* these are the last */
+        if (f.type == FRAME_ERROR) {
+            assert_int_equal(msg_error_decode(&f, &v->why), 0);
+            v->error = true;
+        } else if (f.type == FRAME_DONE) {
+            assert_int_equal(msg_totals_decode(&f, &v->totals), 0);
+            v->done = true;
+        } else {
+            assert_non_null(writer);
+            if (transfer_frame(in, &f, &e) < 0)
+                fail_msg("%s", e.text);
+            v->done = in->ended;
+            v->totals = in->sent;
+        }
+    }
+    client_close(c);
 }
 
 #define OUTPUT_MAX 65536u
