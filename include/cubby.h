@@ -70,7 +70,10 @@ enum cubby_code {
     CUBBY_EAGAIN = -19,          /* nothing to read, or no room to write, right now */
     CUBBY_ECLOSED = -20,         /* the other end of this stream is closed */
     CUBBY_EUNSUPPORTED = -21,    /* this library, or the guest's agent, cannot do that */
-    CUBBY_EINTERNAL = -22        /* a mistake of ours; please report it */
+    CUBBY_EINTERNAL = -22,       /* a mistake of ours; please report it */
+    CUBBY_ENOTDIR = -23,         /* a file where a folder is needed, or a folder where a file is */
+    CUBBY_EFILE = -24,         /* a file cannot be read or written for another reason: permission, size… */
+    CUBBY_EGUEST_STORAGE = -25 /* the box's own disk or tmpfs is full, read-only or broken */
 };
 
 #define CUBBY_ERROR_TEXT 512
@@ -443,6 +446,78 @@ CUBBY_API void cubby_exec_list_free(struct cubby_exec_list *list);
  */
 CUBBY_API int cubby_exec_remove(struct cubby_box *box, uint64_t id, int kill, int timeout_ms,
                                 struct cubby_result *result, struct cubby_error *error);
+
+/* ---- files ----------------------------------------------------------------------------------------------*/
+
+#define CUBBY_COPY_STALL_MS 60000
+
+struct cubby_copy_result {
+    size_t size;          /* set by the caller to sizeof(struct cubby_copy_result) */
+    uint64_t entries;     /* files, folders, links… that were made */
+    uint64_t bytes;       /* of data; holes do not count */
+    uint64_t skipped;     /* left out: sockets; devices without CUBBY_COPY_ARCHIVE; what /proc, /sys… hold;
+                             what vanished while it was read */
+    uint64_t xattrs_lost; /* extended attributes that the file system at the target cannot hold */
+};
+
+struct cubby_copy_options {
+    size_t size;
+    unsigned flags;    /* CUBBY_COPY_… */
+    unsigned stall_ms; /* without a byte from or to the guest, until it is given up; 0: 60000 */
+    /* Whom all that is copied into the box belongs to there: "name|uid[:group|gid]", looked up in the box;
+     * NULL: root. Not for copies out, which belong to the caller, nor with CUBBY_COPY_ARCHIVE. */
+    const char *owner;
+    /* A descriptor, watched and not read: when it becomes readable, the copy is given up. 0 or negative:
+     * none. */
+    int cancel_fd;
+    int reserved; /* 0 */
+    /* Called from time to time by the copying thread, with what was copied so far; NULL: not called. */
+    void (*progress)(void *context, const struct cubby_copy_result *so_far);
+    void *context;
+};
+
+/* Owners, set-user-id and set-group-id bits, devices, ACLs, capabilities and "trusted." attributes as they
+ * are at the source; needs root on this host for copies out, and for devices. From a box that you do not
+ * trust it makes what its root chose on your host. */
+#define CUBBY_COPY_ARCHIVE    0x1u
+#define CUBBY_COPY_NO_REPLACE 0x2u /* whatever exists at the target and is no folder is an error */
+#define CUBBY_COPY_FOLLOW     0x4u /* if the source itself is a symbolic link: what it points to */
+
+/*
+ * Copies the file or folder `host_path` into a box that runs or boots, and returns when it is there. The path
+ * in the box is absolute, and resolved inside the box with its own mounts. As cp(1) and `docker cp` do it:
+ *
+ *  - a target that is a folder takes the source under the source's own name; with a source that ends in
+ *    "/." (or is "/", "." or ends in "..") it takes what is in the source;
+ *  - another target becomes the copy: its folder exists, it itself need not. A folder never replaces a
+ *    file (CUBBY_ENOTDIR), nor a file a folder; folders merge;
+ *  - symbolic links are copied as links. Those of the target's path are followed, but the last component
+ *    only to a folder, and none below the target.
+ *
+ * Kept: contents with their holes, names of any bytes, modes, modification times to the nanosecond, hard
+ * links within the copy, FIFOs, "user." extended attributes; and what CUBBY_COPY_ARCHIVE says. Any size; a
+ * path below the source has at most 4095 bytes.
+ *
+ * Each file appears whole, under its name, or not at all: an interrupted copy leaves, for each file, the old
+ * one or the new one, and nothing temporary (but when this process, or the box's kernel, is killed: then one
+ * file ".cubby-….tmp" may stay). The modes of folders come last.
+ *
+ * Returns 0 with *result filled (may be NULL). Errors name the path: CUBBY_EARGUMENT; CUBBY_ENOTFOUND (the
+ * source, the target's folder, the owner); CUBBY_EEXISTS; CUBBY_ENOTDIR; CUBBY_ESTORAGE (this host's file
+ * system), CUBBY_EGUEST_STORAGE (the box's); CUBBY_EFILE; CUBBY_EUNSUPPORTED (a device or a file of /proc as
+ * the source); CUBBY_ESTOPPED (given up through cancel_fd, or the box was stopped); CUBBY_EGUEST_LOST,
+ * CUBBY_EBOOT, CUBBY_EKVM, CUBBY_EPROTOCOL, CUBBY_ERESOURCE, CUBBY_ESTATE. What was in place before an error
+ * stays.
+ */
+CUBBY_API int cubby_copy_in(struct cubby_box *box, const char *host_path, const char *box_path,
+                            const struct cubby_copy_options *options, struct cubby_copy_result *result,
+                            struct cubby_error *error);
+
+/* The same from the box to this host. What the box sends is trusted no more than its bytes: nothing outside
+ * of `host_path` is ever written, linked to or followed. */
+CUBBY_API int cubby_copy_out(struct cubby_box *box, const char *box_path, const char *host_path,
+                             const struct cubby_copy_options *options, struct cubby_copy_result *result,
+                             struct cubby_error *error);
 
 #ifdef __cplusplus
 }
