@@ -161,6 +161,12 @@ THREAD_TESTS := $(addprefix $(B)/,$(if $(filter gcc,$(CC)),$(filter tests/runtim
 print-%:
 	@echo $($*)
 
+# The program of a script in the lab, over the library.
+$(B)/tests/lab/files: $(B)/obj/tests/lab/files.o $(foreach l,runtime $(USES_runtime),$(call lib,$(l)))
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $< $(call libs,runtime) -lcmocka
+
 .PHONY: all assets deps check demo bench fuzz lint fmt install
 ASSETS := build/vmlinux build/initrd.cpio build/default.ext4
 assets: $(ASSETS)
@@ -170,7 +176,7 @@ deps: ## install what building and testing needs (apt; sudo when not root)
 	$(Q)tools/deps
 
 check: deps ## all tests; ends with "N passed, N failed, N skipped"
-	+$(Q)$(MAKE) -j$(shell nproc) programs assets tests lab $(KVM_TESTS) build/mkrootfs
+	+$(Q)$(MAKE) -j$(shell nproc) programs assets tests lab $(KVM_TESTS) build/tests/lab/files build/mkrootfs
 	+$(Q)tests/check $(STAGES)
 
 demo: deps ## build everything and run a command in a virtual machine of its own
