@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * File transfers (docs/protocol.md section 6): each is a process of its own, a child of PID 1 in a control
+ * File transfers (docs/protocol.md section 8): each is a process of its own, a child of PID 1 in a control
  * group below the box's. It takes the client's connection over and may block on disks, be killed for want of
  * memory, or be led astray by what it reads; PID 1 only waits for its end.
  */

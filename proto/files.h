@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * Messages of a file transfer (docs/protocol.md section 6): one PUT or GET per connection, then the entries
+ * Messages of a file transfer (docs/protocol.md section 8): one PUT or GET per connection, then the entries
  * of a tree (base/ftree.h) in one direction. Encoders and decoders as in proto/msg.h; FILES_FRAME_MAX always
  * fits. Names and paths are bytes: anything but NUL, and '/' between components.
  */

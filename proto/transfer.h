@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * A tree of files as frames: what host and guest both do in a transfer, the one when it copies in, the other
- * when it copies out (docs/protocol.md section 6). Blocking; how bytes are moved is the owner's business.
+ * when it copies out (docs/protocol.md section 8). Blocking; how bytes are moved is the owner's business.
  */
 #ifndef CUBBY_PROTO_TRANSFER_H
 #define CUBBY_PROTO_TRANSFER_H

@@ -11,8 +11,8 @@ import subprocess
 import sys
 import time
 
-from agent_client import (FLAG_DETACHED, FLAG_STDERR, FLAG_STDIN, FLAG_STDOUT, KILL, RESIZE, STARTED, STDIN, STDOUT,
-                          STREAM_EOF, Agent)
+from agent_client import (ARCHIVE, CONTENTS, FILE, FLAG_DETACHED, FLAG_STDERR, FLAG_STDIN, FLAG_STDOUT, FOLDER, HARD_LINK,
+                          KILL, LEAVE, RESIZE, STARTED, STDIN, STDOUT, STREAM_EOF, SYMLINK, Agent, Entry)
 
 BUILD, TEMP = sys.argv[1:3]
 READY, SHUTDOWN, BYE, EVENT = 0x60, 0x61, 0x64, 0x65
@@ -111,6 +111,38 @@ def processes(box, name):
 
 
 # --- one box for all of these ---
+
+def files_come_and_go(box):
+    tree = [Entry(FOLDER, mode=0o755),
+            Entry(FILE, b"file\xff", 0o4750, (12, 34), (-7, 5), 1 << 33, linked=1,
+                  data=[(3, b"data"), ((1 << 33) - 3, b"end")], xattrs={b"user.a": b"", b"trusted.b": b"\0"}),
+            Entry(FOLDER, b"sub", 0o700),
+            Entry(HARD_LINK, b"sub/same", 0o4750, (12, 34), (-7, 5), target=b"file\xff"),
+            Entry(SYMLINK, b"sub/up", 0o777, mtime=(1, 2), target=b"../../.."),
+            Entry(LEAVE, b"sub", 0o500, (1, 1), (3, 4)), Entry(LEAVE, mode=0o711, mtime=(5, 6))]
+    equal(Agent(box.vsock).put(b"/tmp/new", tree, flags=CONTENTS | ARCHIVE), (5, 7, 0, 0))
+    r = box.sh("cd /tmp/new; stat -c '%n %a %u:%g %s %h' file* sub/*; cat sub/same | head -c 7 | tail -c 4")
+    equal(r["out"], b"file\xff 4750 12:34 8589934592 2\nsub/same 4750 12:34 8589934592 2\nsub/up 777 0:0 8 1\ndata")
+    entries, totals = Agent(box.vsock).get(b"/tmp/new", ARCHIVE)
+    equal(totals[0], 5)
+    equal([e.path for e in entries], [e.path for e in tree])
+    for got, sent in zip(entries, tree):
+        equal((got.kind, got.size, got.target, got.xattrs), (sent.kind, sent.size, sent.target, sent.xattrs))
+        if sent.kind != FOLDER: # what it is comes when it is left
+            equal((got.mode, got.owner, got.mtime), (sent.mode, sent.owner, sent.mtime))
+    assert sum(len(piece) for _, piece in entries[1].data) <= 16384 # the rest is a hole
+    box.sh("rm -r /tmp/new")
+
+
+def files_do_not_leave_their_place(box):
+    box.sh("mkdir /tmp/place && ln -s /etc /tmp/place/link")
+    for path, stage in ((b"../x", 1), (b"/etc/x", 1), (b"a//b", 1), (b"link/x", 14), (b"none/x", 14)):
+        r = Agent(box.vsock).put(b"/tmp/place", [Entry(FOLDER), Entry(FILE, path)])
+        equal(r["error"], stage)
+    equal(box.sh("ls -A /tmp/place; ls /etc/x 2>&1 | wc -l")["out"], b"link\n1\n")
+    equal(Agent(box.vsock).get(b"/proc")["errno"], 95)
+    equal(Agent(box.vsock).get(b"/none")["errno"], 2)
+
 
 def ready_tells_versions_kernel_and_marks(box):
     low, high, cpus, memory, init, root, agent = struct.unpack_from("<HHIQQQQ", box.ready_payload)
@@ -365,7 +397,8 @@ SHARED = [ready_tells_versions_kernel_and_marks, streams_and_code_are_kept_apart
           left_behind_children_do_not_delay, a_memory_limit_is_told_and_kept, an_inner_oom_is_told_with_the_code,
           pid_1_survives_a_hog_without_limits, a_fork_bomb_meets_its_limit, a_terminal_has_size_and_job_control,
           stdin_of_megabytes_is_whole, a_detached_execution_outlives_its_client,
-          what_a_detached_execution_could_not_keep_is_told, a_detached_tree_is_killed_and_removed, sixty_four_at_once_and_nothing_grows,
+          what_a_detached_execution_could_not_keep_is_told, a_detached_tree_is_killed_and_removed, files_come_and_go,
+          files_do_not_leave_their_place, sixty_four_at_once_and_nothing_grows,
           shutdown_stops_what_resists_and_says_bye]
 
 
