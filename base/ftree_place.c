@@ -42,8 +42,10 @@ static int under_own_name(struct ftree_place *p, const struct ftree_target *to, 
     path[len] = '\0';
     char *slash = strrchr(path, '/');
     const char *name = slash ? slash + 1 : path;
-    if (!ftree_path_valid(name))
-        return fail(to, strlen(name) > FTREE_NAME_MAX ? -ENAMETOOLONG : -EINVAL, NULL, e);
+    if (strlen(name) > FTREE_NAME_MAX)
+        return fail(to, -ENAMETOOLONG, NULL, e);
+    if (!ftree_path_valid(name)) /* "." or ".." of a folder that is not there */
+        return fail(to, -ENOENT, "there is no such folder", e);
     strcpy(p->name, name);
     if (slash)
         slash[slash == path] = '\0'; /* keeps the slash of "/name" */

@@ -58,9 +58,20 @@ static void set_result(struct copy *c, const struct ftree_totals *made, const st
 /* ---- the call
  * --------------------------------------------------------------------------------------------*/
 
+/* What cubby_copy_in() or cubby_copy_out() was given. */
+struct call {
+    struct cubby_box *box;
+    const char *from, *to;
+    bool into_box;
+    const struct cubby_copy_options *options;
+    struct cubby_copy_result *result;
+    struct cubby_error *error;
+};
+
 /* The source's last component; without one ("/", "dir/.", "..") its contents are meant. */
-static int name_source(struct copy *c, const char *path, struct cubby_error *error)
+static int name_source(struct copy *c, const struct call *call)
 {
+    const char *path = call->from;
     size_t end = strlen(path);
     while (end > 0 && path[end - 1] == '/')
         end--;
@@ -69,7 +80,7 @@ static int name_source(struct copy *c, const char *path, struct cubby_error *err
         start--;
     size_t len = end - start;
     if (len > FTREE_NAME_MAX || strlen(path) > FTREE_PATH_MAX)
-        return fail(error, CUBBY_EARGUMENT, "the source's path, or its last name, is too long");
+        return fail(call->error, CUBBY_EARGUMENT, "the source's path, or its last name, is too long");
     memcpy(c->name, path + start, len);
     c->contents = len == 0 || strcmp(c->name, ".") == 0 || strcmp(c->name, "..") == 0;
     if (c->contents)
@@ -77,60 +88,59 @@ static int name_source(struct copy *c, const char *path, struct cubby_error *err
     return 0;
 }
 
-static int check(struct copy *c, const char *from, const char *to, const char *in_box, bool into_box,
-                 struct cubby_error *error)
+static int check(struct copy *c, const struct call *call)
 {
     const struct cubby_copy_options *o = &c->options;
-    if (!from[0] || !to[0])
-        return fail(error, CUBBY_EARGUMENT, "a path of the copy is empty");
+    const char *in_box = call->into_box ? call->to : call->from;
+    if (!call->from[0] || !call->to[0])
+        return fail(call->error, CUBBY_EARGUMENT, "a path of the copy is empty");
     if (in_box[0] != '/')
-        return fail(error, CUBBY_EARGUMENT, "the path in the box, '%.200s', is not absolute", in_box);
-    if (strlen(to) > FTREE_PATH_MAX)
-        return fail(error, CUBBY_EARGUMENT, "the target's path is too long");
+        return fail(call->error, CUBBY_EARGUMENT, "the path in the box, '%.200s', is not absolute", in_box);
+    if (strlen(call->to) > FTREE_PATH_MAX)
+        return fail(call->error, CUBBY_EARGUMENT, "the target's path is too long");
     if (o->flags & ~ALL_COPY_FLAGS)
-        return fail(error, CUBBY_EARGUMENT, "unknown flags 0x%x for a copy", o->flags);
-    if (o->owner && (!into_box || o->flags & CUBBY_COPY_ARCHIVE))
-        return fail(error, CUBBY_EARGUMENT,
-                    "an owner can be chosen for copies into a box only, without "
-                    "CUBBY_COPY_ARCHIVE");
+        return fail(call->error, CUBBY_EARGUMENT, "unknown flags 0x%x for a copy", o->flags);
+    if (o->owner && (!call->into_box || o->flags & CUBBY_COPY_ARCHIVE))
+        return fail(call->error, CUBBY_EARGUMENT,
+                    "an owner can be chosen for copies into a box only, without CUBBY_COPY_ARCHIVE");
     if (o->owner && (!o->owner[0] || strlen(o->owner) > OWNER_MAX))
-        return fail(error, CUBBY_EARGUMENT, "the owner is empty or too long");
-    return name_source(c, from, error);
+        return fail(call->error, CUBBY_EARGUMENT, "the owner is empty or too long");
+    return name_source(c, call);
 }
 
-static int begin(struct copy **out, struct cubby_box *box, const char *from, const char *to, bool into_box,
-                 const struct cubby_copy_options *options, const struct cubby_copy_result *result,
-                 struct cubby_error *error)
+static void give_result(const struct copy *c, struct cubby_copy_result *to)
 {
-    if (!box || !from || !to)
-        return fail(error, CUBBY_EARGUMENT, "cubby_copy: an argument is NULL");
-    if (result && (result->size < sizeof(result->size) || result->size > 65536))
-        return fail(error, CUBBY_EARGUMENT,
+    struct cubby_copy_result ours = c->result;
+    ours.size = to->size;
+    memset(to, 0, ours.size);
+    memcpy(to, &ours, ours.size < sizeof(ours) ? ours.size : sizeof(ours));
+}
+
+static int copy_in(struct copy *c, const struct call *call);
+static int copy_out(struct copy *c, const struct call *call);
+
+static int run(const struct call *call)
+{
+    const struct cubby_copy_result *r = call->result;
+    if (!call->box || !call->from || !call->to)
+        return fail(call->error, CUBBY_EARGUMENT, "cubby_copy: an argument is NULL");
+    if (r && (r->size < sizeof(r->size) || r->size > 65536))
+        return fail(call->error, CUBBY_EARGUMENT,
                     "cubby_copy: set result.size to sizeof(struct cubby_copy_result)");
     CLEANUP(mem_freep) struct copy *c = calloc(1, sizeof(*c));
     if (!c)
-        return fail(error, CUBBY_ERESOURCE, "no memory for a copy");
-    int ret = options_copy(&c->options, sizeof(c->options), sizeof(c->options), options, error);
+        return fail(call->error, CUBBY_ERESOURCE, "no memory for a copy");
+    int ret = options_copy(&c->options, sizeof(c->options), sizeof(c->options), call->options, call->error);
     if (ret == 0)
-        ret = check(c, from, to, into_box ? to : from, into_box, error);
-    if (ret == 0)
-        *out = STEAL(c);
-    return ret;
-}
-
-/* Closes the connection and frees all; hands the result or the failure to the caller. */
-static int end(struct copy *c, int ret, struct cubby_copy_result *result, struct cubby_error *error)
-{
+        ret = check(c, call);
+    if (ret < 0)
+        return ret;
+    ret = call->into_box ? copy_in(c, call) : copy_out(c, call);
     copy_close(&c->conn);
     if (ret < 0)
-        fail_copy(error, &c->conn.failure);
-    else if (result) {
-        size_t size = result->size;
-        c->result.size = size;
-        memset(result, 0, size);
-        memcpy(result, &c->result, size < sizeof(c->result) ? size : sizeof(c->result));
-    }
-    free(c);
+        fail_copy(call->error, &c->conn.failure);
+    else if (r)
+        give_result(c, call->result);
     return ret;
 }
 
@@ -172,36 +182,36 @@ static int await_done(struct copy *c)
     return 0;
 }
 
-int cubby_copy_in(struct cubby_box *box, const char *host_path, const char *box_path,
-                  const struct cubby_copy_options *options, struct cubby_copy_result *result,
-                  struct cubby_error *error)
+static int copy_in(struct copy *c, const struct call *call)
 {
-    struct copy *c = NULL;
     struct err e = {0};
-    int ret = begin(&c, box, host_path, box_path, true, options, result, error);
-    if (ret < 0)
-        return ret;
     unsigned flags = c->options.flags;
     const struct ftree_source src = {
-        .path = host_path, .follow = flags & CUBBY_COPY_FOLLOW, .archive = flags & CUBBY_COPY_ARCHIVE};
+        .path = call->from, .follow = flags & CUBBY_COPY_FOLLOW, .archive = flags & CUBBY_COPY_ARCHIVE};
     struct msg_put *m = &c->put;
     m->flags = (flags & CUBBY_COPY_ARCHIVE ? PUT_ARCHIVE : 0u) |
                (flags & CUBBY_COPY_NO_REPLACE ? PUT_NO_REPLACE : 0u) | (c->contents ? PUT_CONTENTS : 0u);
     strcpy(m->name, c->name);
-    strcpy(m->path, box_path);
+    strcpy(m->path, call->to);
     if (c->options.owner)
         strcpy(m->owner, c->options.owner);
-    ret =
-        copy_open(&c->conn, box, &c->options, c->request, msg_put_encode(m, c->request, sizeof(c->request)));
-    if (ret == 0) {
-        c->out.flush = flush;
-        ret = transfer_send(&c->out, &src, &e);
-        if (ret < 0)
-            ret = c->out.broken ? ret : fail_here(c, ret, &e);
-        else
-            ret = await_done(c);
-    }
-    return end(c, ret, result, error);
+    int ret = copy_open(&c->conn, call->box, &c->options, c->request,
+                        msg_put_encode(m, c->request, sizeof(c->request)));
+    if (ret < 0)
+        return ret;
+    c->out.flush = flush;
+    ret = transfer_send(&c->out, &src, &e);
+    if (ret < 0)
+        return c->out.broken ? ret : fail_here(c, ret, &e);
+    return await_done(c);
+}
+
+int cubby_copy_in(struct cubby_box *box, const char *host_path, const char *box_path,
+                  const struct cubby_copy_options *options, struct cubby_copy_result *result,
+                  struct cubby_error *error)
+{
+    const struct call call = {box, host_path, box_path, true, options, result, error};
+    return run(&call);
 }
 
 /* ---- out of the box
@@ -224,30 +234,32 @@ static int receive_all(struct copy *c)
     return 0;
 }
 
-int cubby_copy_out(struct cubby_box *box, const char *box_path, const char *host_path,
-                   const struct cubby_copy_options *options, struct cubby_copy_result *result,
-                   struct cubby_error *error)
+static int copy_out(struct copy *c, const struct call *call)
 {
-    struct copy *c = NULL;
     struct err e = {0};
-    int ret = begin(&c, box, box_path, host_path, false, options, result, error);
-    if (ret < 0)
-        return ret;
     unsigned flags = c->options.flags;
-    const struct ftree_target to = {.path = host_path,
+    const struct ftree_target to = {.path = call->to,
                                     .name = c->name,
                                     .contents = c->contents,
                                     .no_replace = flags & CUBBY_COPY_NO_REPLACE,
                                     .archive = flags & CUBBY_COPY_ARCHIVE};
     c->get.flags =
         (flags & CUBBY_COPY_ARCHIVE ? GET_ARCHIVE : 0u) | (flags & CUBBY_COPY_FOLLOW ? GET_FOLLOW : 0u);
-    strcpy(c->get.path, box_path);
-    ret = copy_open(&c->conn, box, &c->options, c->request,
-                    msg_get_encode(&c->get, c->request, sizeof(c->request)));
+    strcpy(c->get.path, call->from);
+    int ret = copy_open(&c->conn, call->box, &c->options, c->request,
+                        msg_get_encode(&c->get, c->request, sizeof(c->request)));
     if (ret == 0 && ftree_writer_create(&c->in.writer, &to, &e) < 0)
         ret = fail_here(c, e.code, &e);
     if (ret == 0)
         ret = receive_all(c);
     ftree_writer_destroy(c->in.writer);
-    return end(c, ret, result, error);
+    return ret;
+}
+
+int cubby_copy_out(struct cubby_box *box, const char *box_path, const char *host_path,
+                   const struct cubby_copy_options *options, struct cubby_copy_result *result,
+                   struct cubby_error *error)
+{
+    const struct call call = {box, box_path, host_path, false, options, result, error};
+    return run(&call);
 }

@@ -195,6 +195,8 @@ static void a_source_goes_where_cp_would_put_it(void **state)
         {"dir", "old", NULL, false, -ENOTDIR},
         {"dir", "dangling", NULL, false, -ENOTDIR},
         {"dir", "none/x", NULL, false, -ENOENT},
+        {"dir", "new/.", NULL, false, -ENOENT},
+        {"file", "new/..", NULL, false, -ENOENT},
         {"file", "taken", NULL, false, -EISDIR},  /* there is a folder taken/name */
         {"dir", "linked", NULL, false, -ENOTDIR}, /* linked/name is a symbolic link to a folder */
     };

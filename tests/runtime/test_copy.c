@@ -9,6 +9,7 @@
 #include <cmocka.h>
 
 #include "cubby.h"
+#include "runtime/copy.h"
 #include "tests/base/trees.h"
 #include "tests/runtime/agent_vmm.h"
 #include "tests/runtime/fake_vmm.h"
@@ -388,6 +389,37 @@ static void a_box_that_does_not_run_takes_no_copies(void **state)
 
 /* --- agents that lie --- */
 
+static void every_errno_has_its_code(void **state)
+{
+    (void)state;
+    static const struct {
+        int errnum, here, in_box;
+    } cases[] = {
+        {ENOENT, CUBBY_ENOTFOUND, CUBBY_ENOTFOUND},
+        {EEXIST, CUBBY_EEXISTS, CUBBY_EEXISTS},
+        {ENOTDIR, CUBBY_ENOTDIR, CUBBY_ENOTDIR},
+        {EISDIR, CUBBY_ENOTDIR, CUBBY_ENOTDIR},
+        {ENOSPC, CUBBY_ESTORAGE, CUBBY_EGUEST_STORAGE},
+        {EDQUOT, CUBBY_ESTORAGE, CUBBY_EGUEST_STORAGE},
+        {EIO, CUBBY_ESTORAGE, CUBBY_EGUEST_STORAGE},
+        {EROFS, CUBBY_ESTORAGE, CUBBY_EGUEST_STORAGE},
+        {ENOMEM, CUBBY_ERESOURCE, CUBBY_ERESOURCE},
+        {EMFILE, CUBBY_ERESOURCE, CUBBY_ERESOURCE},
+        {EACCES, CUBBY_EFILE, CUBBY_EFILE},
+        {EPERM, CUBBY_EFILE, CUBBY_EFILE},
+        {EFBIG, CUBBY_EFILE, CUBBY_EFILE},
+        {ELOOP, CUBBY_EFILE, CUBBY_EFILE},
+        {0, CUBBY_EFILE, CUBBY_EFILE},
+        {EOPNOTSUPP, CUBBY_EUNSUPPORTED, CUBBY_EUNSUPPORTED},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        assert_int_equal(copy_code(cases[i].errnum, false), cases[i].here);
+        assert_int_equal(copy_code(cases[i].errnum, true), cases[i].in_box);
+        assert_string_not_equal(cubby_code_name(cases[i].here), "unknown");
+        assert_string_not_equal(cubby_code_name(cases[i].in_box), "unknown");
+    }
+}
+
 static void a_hostile_agent_gets_nowhere(void **state)
 {
     (void)state;
@@ -449,6 +481,7 @@ int main(int argc, char **argv)
         TEST(a_copy_out_can_be_interrupted_and_notices_a_lost_guest),
         TEST(a_copy_cut_in_its_data_leaves_the_old_file),
         TEST(a_box_that_does_not_run_takes_no_copies),
+        cmocka_unit_test(every_errno_has_its_code),
         cmocka_unit_test(a_hostile_agent_gets_nowhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
