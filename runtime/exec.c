@@ -35,11 +35,15 @@ int exec_new(struct cubby_exec **out, enum exec_kind kind, struct cubby_box *box
 {
     struct cubby_error why;
     int ret = box_check(box, &why);
-    if (ret < 0 && ret != CUBBY_EAGAIN)
-        return fail_copy(error, &why);
+    if (ret < 0 && ret != CUBBY_EAGAIN) {
+        fail_copy(error, &why);
+        return ret;
+    }
     struct cubby_exec *x = calloc(1, sizeof(*x));
-    if (!x)
-        return fail(error, CUBBY_ERESOURCE, "no memory for an execution");
+    if (!x) {
+        fail(error, CUBBY_ERESOURCE, "no memory for an execution");
+        return CUBBY_ERESOURCE;
+    }
     x->kind = kind;
     x->fd = -1;
     x->deadline_ns = WAITER_NEVER;
