@@ -11,9 +11,11 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "guest-init/detached.h"
 #include "guest-init/exec.h"
 #include "guest-init/files.h"
 #include "guest-init/session.h"
+#include "guest-init/transfer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -55,15 +57,24 @@ void agent_drop_exec(struct agent *a, struct exec *x)
         }
 }
 
+/* Executions that only linger make room, their processes go on, unwatched; then the oldest that is kept. */
+static struct exec *dispensable(struct agent *a)
+{
+    for (uint32_t i = 0; i < a->exec_count; i++) {
+        struct exec *x = a->execs[i];
+        if (x->state == EXEC_LINGERING && !x->viewers && !detached_is_kept(x))
+            return x;
+    }
+    return detached_oldest(a);
+}
+
 bool agent_add_exec(struct agent *a, struct exec *x)
 {
-    /* Executions that only linger make room: their processes go on, unwatched. */
-    for (uint32_t i = 0; a->exec_count == AGENT_EXECS_MAX && i < a->exec_count; i++)
-        if (a->execs[i]->state == EXEC_LINGERING) {
-            struct exec *old = a->execs[i];
-            agent_drop_exec(a, old);
-            exec_destroy(old);
-        }
+    struct exec *old = a->exec_count == AGENT_EXECS_MAX ? dispensable(a) : NULL;
+    if (old) {
+        agent_drop_exec(a, old);
+        exec_destroy(old);
+    }
     if (a->exec_count == AGENT_EXECS_MAX)
         return false;
     a->execs[a->exec_count++] = x;
@@ -96,6 +107,7 @@ static void leader_ended(struct agent *a, pid_t pid, int status, const struct ru
             exec_leader_ended(a->execs[i], status, usage);
             return;
         }
+    transfer_ended(a, pid, status);
 }
 
 static void reap(struct agent *a)
@@ -161,6 +173,20 @@ static void accept_again(struct loop_timer *t)
         agent_arm(a, &a->accept_timer, OVERLOAD_PAUSE_MS, accept_again);
 }
 
+/* Who has had its result longest, and did not close, makes room. */
+static void make_room(struct agent *a)
+{
+    uint32_t oldest = a->session_count;
+    for (uint32_t i = 0; i < a->session_count; i++)
+        if (a->sessions[i]->phase == SESSION_CLOSING &&
+            (oldest == a->session_count || a->sessions[i]->closing_ns < a->sessions[oldest]->closing_ns))
+            oldest = i;
+    if (oldest == a->session_count)
+        return;
+    session_destroy(a->sessions[oldest]);
+    a->sessions[oldest] = a->sessions[--a->session_count];
+}
+
 static void turn_away(int fd)
 {
     struct msg_error m = {
@@ -177,6 +203,8 @@ static void accept_event(struct loop_source *src, uint32_t events)
     struct agent *a = CONTAINER_OF(src, struct agent, listener);
     int fd = accept4(a->config.listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     log_debug(LOG_INIT, "accept: %d", fd);
+    if (fd >= 0 && a->session_count == AGENT_SESSIONS_MAX)
+        make_room(a);
     if (fd >= 0 && a->session_count < AGENT_SESSIONS_MAX) {
         session_accept(a, fd);
     } else if (fd >= 0) {
@@ -267,6 +295,8 @@ void agent_destroy(struct agent *a)
         session_destroy(a->sessions[--a->session_count]);
     while (a->exec_count)
         exec_destroy(a->execs[--a->exec_count]);
+    while (a->transfer_count)
+        transfer_destroy(a->transfers[--a->transfer_count]);
     loop_destroy(a->loop);
     fd_closep(&a->signal_fd);
     fd_closep(&a->oom_fd);
@@ -278,7 +308,7 @@ void agent_destroy(struct agent *a)
 int agent_run(struct agent *a)
 {
     int ret = 0;
-    while (ret == 0 && !(a->stopping && (a->exec_count == 0 || a->stopped))) {
+    while (ret == 0 && !(a->stopping && (a->exec_count + a->transfer_count == 0 || a->stopped))) {
         ret = loop_once(a->loop, -1);
         sweep(a);
     }
@@ -294,11 +324,16 @@ static void stop_overdue(struct loop_timer *t)
     a->stop_killed = true;
     for (uint32_t i = 0; i < a->exec_count; i++) {
         struct exec *x = a->execs[i];
+        viewers_hurry(x);
         if (x->state == EXEC_LINGERING)
             tree_kill(&x->tree);
         else
             exec_kill(x);
+        viewers_go(x);
+        exec_advance(x);
     }
+    for (uint32_t i = 0; i < a->transfer_count; i++)
+        transfer_stop(a->transfers[i], true);
     if (!a->stopped)
         agent_arm(a, &a->stop_timer, KILLED_STOP_MS, stop_overdue);
 }
@@ -310,8 +345,12 @@ void agent_stop(struct agent *a, enum bye_reason why, uint32_t grace_ms)
     a->stopping = true;
     a->why = why;
     loop_remove(&a->listener);
-    for (uint32_t i = 0; i < a->exec_count; i++)
+    for (uint32_t i = 0; i < a->exec_count; i++) {
         exec_stop(a->execs[i], grace_ms);
+        exec_advance(a->execs[i]); /* what was only kept is over now */
+    }
+    for (uint32_t i = 0; i < a->transfer_count; i++)
+        transfer_stop(a->transfers[i], false);
     agent_arm(a, &a->stop_timer, grace_ms, stop_overdue);
     loop_stop(a->loop); /* wakes the loop when nothing else would */
 }

@@ -18,16 +18,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define AGENT_EXECS_MAX    1024u
-#define AGENT_SESSIONS_MAX 1024u
+#define AGENT_EXECS_MAX     1024u
+#define AGENT_SESSIONS_MAX  1024u
+#define AGENT_TRANSFERS_MAX 64u
 
 struct exec;
 struct session;
+struct transfer;
 
 struct agent_config {
     int listen_fd;        /* listening and non-blocking; the agent's from then on */
     int box_group;        /* cgroup directory that holds the executions' groups; -1: process groups instead */
     bool reset_oom_score; /* this process has an oom_score_adj that children must not inherit */
+    size_t keep_max; /* bytes of output kept of detached executions, all together; 0: DETACHED_KEEP_MAX */
     struct msg_ready ready;
 };
 
@@ -40,7 +43,10 @@ struct agent {
     struct exec *execs[AGENT_EXECS_MAX];
     struct session *sessions[AGENT_SESSIONS_MAX];
     uint32_t exec_count, session_count;
+    struct transfer *transfers[AGENT_TRANSFERS_MAX];
+    uint32_t transfer_count;
     uint64_t last_id;
+    size_t kept_bytes;  /* memory of all keeps */
     uint64_t oom_kills; /* told to the host so far */
     bool sweep;         /* something is OVER and to be freed */
     bool stopping, stopped;

@@ -37,6 +37,14 @@ void conn_close(struct conn *c)
     ring_fini(&c->out);
 }
 
+int conn_detach(struct conn *c)
+{
+    loop_remove(&c->src);
+    int fd = STEAL_FD(c->fd);
+    conn_close(c);
+    return fd;
+}
+
 bool conn_idle(const struct conn *c)
 {
     return ring_len(&c->out) == 0;

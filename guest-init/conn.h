@@ -37,6 +37,9 @@ struct conn {
 int conn_open(struct conn *c, struct loop *l, int fd, const struct conn_ops *ops);
 /* Safe on a closed one. */
 void conn_close(struct conn *c);
+/* Gives the descriptor to the caller, in the middle of a frame's callback too; what was received and not
+ * handed out yet is forgotten (copy c->in before, or in a child process). */
+int conn_detach(struct conn *c);
 
 /* True when nothing waits to be sent; then one largest data frame may be sent. */
 bool conn_idle(const struct conn *c);

@@ -70,7 +70,10 @@ enum cubby_code {
     CUBBY_EAGAIN = -19,          /* nothing to read, or no room to write, right now */
     CUBBY_ECLOSED = -20,         /* the other end of this stream is closed */
     CUBBY_EUNSUPPORTED = -21,    /* this library, or the guest's agent, cannot do that */
-    CUBBY_EINTERNAL = -22        /* a mistake of ours; please report it */
+    CUBBY_EINTERNAL = -22,       /* a mistake of ours; please report it */
+    CUBBY_ENOTDIR = -23,         /* a file where a folder is needed, or a folder where a file is */
+    CUBBY_EFILE = -24,         /* a file cannot be read or written for another reason: permission, size… */
+    CUBBY_EGUEST_STORAGE = -25 /* the box's own disk or tmpfs is full, read-only or broken */
 };
 
 #define CUBBY_ERROR_TEXT 512
@@ -471,16 +474,18 @@ struct cubby_exec_options {
     unsigned flags;      /* CUBBY_EXEC_… */
     unsigned rows, cols; /* size of the terminal, with CUBBY_EXEC_TTY; 0: 24 and 80 */
     unsigned buffer;     /* bytes of each output stream held for the reader, 4096 … 64 Mi; 0: 256 Ki */
-    unsigned reserved;   /* 0 */
+    unsigned
+        backlog; /* with CUBBY_EXEC_DETACHED: bytes of each stream kept in the box, up to 1 Mi; 0: 64 Ki */
     /* With CUBBY_EXEC_IMAGE: what runs in place of the image's entrypoint, whose command does not count then;
      * a list without a word is no entrypoint. NULL: the image's. */
     const char *const *entrypoint;
 };
 
-#define CUBBY_EXEC_STDIN     0x1u /* stdin comes from cubby_exec_write(); else it is /dev/null */
-#define CUBBY_EXEC_NO_STDOUT 0x2u /* stdout goes to the box's /dev/null */
-#define CUBBY_EXEC_NO_STDERR 0x4u /* stderr likewise */
-#define CUBBY_EXEC_TTY       0x8u /* a terminal: stdin, and stdout with stderr in it, as it is for people */
+#define CUBBY_EXEC_STDIN     0x1u  /* stdin comes from cubby_exec_write(); else it is /dev/null */
+#define CUBBY_EXEC_NO_STDOUT 0x2u  /* stdout goes to the box's /dev/null */
+#define CUBBY_EXEC_NO_STDERR 0x4u  /* stderr likewise */
+#define CUBBY_EXEC_TTY       0x8u  /* a terminal: stdin, and stdout with stderr in it, as it is for people */
+#define CUBBY_EXEC_DETACHED  0x10u /* goes on without this handle: see "detached executions" below */
 /* What the box's image is made to run: its entrypoint with argv behind, or where that is NULL or has no word,
  * with the image's command. The rules are those of `docker run`. */
 #define CUBBY_EXEC_IMAGE 0x20u
@@ -574,8 +579,160 @@ CUBBY_API int cubby_exec_kill(struct cubby_exec *x);
 CUBBY_API int cubby_exec_wait(struct cubby_exec *x, int timeout_ms, struct cubby_result *result,
                               struct cubby_error *error);
 
-/* Frees the execution; a command that still runs is killed with all its processes. Safe on NULL. */
+/* Frees the execution; a command that still runs is killed with all its processes, unless it is detached and
+ * has started. Safe on NULL. */
 CUBBY_API void cubby_exec_free(struct cubby_exec *x);
+
+/* ---- detached executions --------------------------------------------------------------------------------*/
+
+/*
+ * A command started with CUBBY_EXEC_DETACHED goes on when its handle is freed, once CUBBY_IS_STARTED holds.
+ * It never waits for a reader: the box keeps the last bytes of its output (`backlog`), and a handle that
+ * reads more slowly than the command writes misses some, which cubby_exec_lost() tells. Any number of
+ * handles, of this and other processes, may be attached to it, each with a view of its own. Ended, it stays
+ * with its result and its last output until it is removed, or the box ends; of more than 256 ended ones, or
+ * when their output takes too much of the box's memory, those that ended first are gone.
+ */
+
+/* Its id, unique in the box, which names it to the calls below; 0 before CUBBY_IS_STARTED. */
+CUBBY_API uint64_t cubby_exec_id(struct cubby_exec *x);
+
+struct cubby_attach_options {
+    size_t size;
+    uint64_t
+        stdout_from; /* how many bytes of the stream to pass over, counted from its first; 0: all that is */
+    uint64_t stderr_from; /* kept; CUBBY_FROM_NOW: only what comes */
+    unsigned flags;       /* CUBBY_EXEC_STDIN, _NO_STDOUT, _NO_STDERR, CUBBY_ATTACH_TAKE_STDIN */
+    unsigned buffer;      /* as in struct cubby_exec_options */
+};
+
+#define CUBBY_FROM_NOW          UINT64_MAX
+#define CUBBY_ATTACH_TAKE_STDIN 0x100u /* with CUBBY_EXEC_STDIN: also from another handle that has it */
+
+/*
+ * Makes a handle for the detached execution `id` and returns at once; it is used as that of
+ * cubby_exec_start(), and CUBBY_IS_STARTED holds as soon as it is attached. options may be NULL. stdin is one
+ * handle's at a time: cubby_exec_wait() reports CUBBY_ESTATE when it is another's, and CUBBY_ENOTFOUND when
+ * there is no such execution. Freeing the handle leaves the execution alone. Errors: as cubby_exec_start().
+ */
+CUBBY_API int cubby_exec_attach(struct cubby_exec **out, struct cubby_box *box, uint64_t id,
+                                const struct cubby_attach_options *options, struct cubby_error *error);
+
+/* How many bytes of CUBBY_STDOUT or CUBBY_STDERR this handle has missed so far, because it came late or read
+ * too slowly. Where bytes are missing those before and after them follow each other. */
+CUBBY_API uint64_t cubby_exec_lost(struct cubby_exec *x, int stream);
+
+struct cubby_exec_info {
+    size_t size;     /* set by the caller to sizeof(struct cubby_exec_info) */
+    uint64_t id;     /* for cubby_exec_attach() and cubby_exec_remove(), if it is detached */
+    uint64_t age_ns; /* since its start */
+    pid_t pid;       /* in the box */
+    int ended;       /* 1: `result` holds */
+    unsigned flags;  /* CUBBY_INFO_… */
+    int reserved;
+    struct cubby_result result;
+    char command[264]; /* the arguments with blanks between them, printable, cut at 256 bytes */
+};
+
+#define CUBBY_INFO_DETACHED   0x1u
+#define CUBBY_INFO_TTY        0x2u
+#define CUBBY_INFO_STDIN      0x4u /* its stdin takes bytes */
+#define CUBBY_INFO_STDIN_HELD 0x8u /* and some handle has it */
+
+struct cubby_exec_list;
+
+/*
+ * The executions of a box that run, and the detached ones that are kept, in the order of their start; waits
+ * for the answer. 0 with *out set, to be freed by cubby_exec_list_free(). Errors: as cubby_exec_start(), and
+ * CUBBY_ETIMEOUT, CUBBY_EGUEST_LOST, CUBBY_EPROTOCOL.
+ */
+CUBBY_API int cubby_exec_list(struct cubby_exec_list **out, struct cubby_box *box, int timeout_ms,
+                              struct cubby_error *error);
+CUBBY_API size_t cubby_exec_list_count(const struct cubby_exec_list *list);
+/* Fills *info with number `index`. CUBBY_EARGUMENT beyond the last. */
+CUBBY_API int cubby_exec_list_get(const struct cubby_exec_list *list, size_t index,
+                                  struct cubby_exec_info *info);
+CUBBY_API void cubby_exec_list_free(struct cubby_exec_list *list);
+
+/*
+ * Removes a detached execution, which nobody finds from then on, and waits for that: 0 with *result filled
+ * (may be NULL). One that runs is CUBBY_ESTATE, unless `kill` is not 0: then it is killed first, with all
+ * that an ended one has left behind. Errors: CUBBY_ENOTFOUND, and those of cubby_exec_list().
+ */
+CUBBY_API int cubby_exec_remove(struct cubby_box *box, uint64_t id, int kill, int timeout_ms,
+                                struct cubby_result *result, struct cubby_error *error);
+
+/* ---- files ----------------------------------------------------------------------------------------------*/
+
+#define CUBBY_COPY_STALL_MS 60000
+
+struct cubby_copy_result {
+    size_t size;          /* set by the caller to sizeof(struct cubby_copy_result) */
+    uint64_t entries;     /* files, folders, links… that were made */
+    uint64_t bytes;       /* of data; holes do not count */
+    uint64_t skipped;     /* left out: sockets; devices without CUBBY_COPY_ARCHIVE; what /proc, /sys… hold;
+                             what vanished while it was read */
+    uint64_t xattrs_lost; /* extended attributes that the file system at the target cannot hold */
+};
+
+struct cubby_copy_options {
+    size_t size;
+    unsigned flags;    /* CUBBY_COPY_… */
+    unsigned stall_ms; /* without a byte from or to the guest, until it is given up; 0: 60000 */
+    /* Whom all that is copied into the box belongs to there: "name|uid[:group|gid]", looked up in the box;
+     * NULL: root. Not for copies out, which belong to the caller, nor with CUBBY_COPY_ARCHIVE. */
+    const char *owner;
+    /* A descriptor, watched and not read: when it becomes readable, the copy is given up. 0 or negative:
+     * none. */
+    int cancel_fd;
+    int reserved; /* 0 */
+    /* Called from time to time by the copying thread, with what was copied so far; NULL: not called. */
+    void (*progress)(void *context, const struct cubby_copy_result *so_far);
+    void *context;
+};
+
+/* Owners, set-user-id and set-group-id bits, devices, ACLs, capabilities and "trusted." attributes as they
+ * are at the source; needs root on this host for copies out, and for devices. From a box that you do not
+ * trust it makes what its root chose on your host. */
+#define CUBBY_COPY_ARCHIVE    0x1u
+#define CUBBY_COPY_NO_REPLACE 0x2u /* whatever exists at the target and is no folder is an error */
+#define CUBBY_COPY_FOLLOW     0x4u /* if the source itself is a symbolic link: what it points to */
+
+/*
+ * Copies the file or folder `host_path` into a box that runs or boots, and returns when it is there. The path
+ * in the box is absolute, and resolved inside the box with its own mounts. As cp(1) and `docker cp` do it:
+ *
+ *  - a target that is a folder takes the source under the source's own name; with a source that ends in
+ *    "/." (or is "/", "." or ends in "..") it takes what is in the source;
+ *  - another target becomes the copy: its folder exists, it itself need not. A folder never replaces a
+ *    file (CUBBY_ENOTDIR), nor a file a folder; folders merge;
+ *  - symbolic links are copied as links. Those of the target's path are followed, but the last component
+ *    only to a folder, and none below the target.
+ *
+ * Kept: contents with their holes, names of any bytes, modes, modification times to the nanosecond, hard
+ * links within the copy, FIFOs, "user." extended attributes; and what CUBBY_COPY_ARCHIVE says. Any size; a
+ * path below the source has at most 4095 bytes.
+ *
+ * Each file appears whole, under its name, or not at all: an interrupted copy leaves, for each file, the old
+ * one or the new one, and nothing temporary (but when this process, or the box's kernel, is killed: then one
+ * file ".cubby-….tmp" may stay). The modes of folders come last.
+ *
+ * Returns 0 with *result filled (may be NULL). Errors name the path: CUBBY_EARGUMENT; CUBBY_ENOTFOUND (the
+ * source, the target's folder, the owner); CUBBY_EEXISTS; CUBBY_ENOTDIR; CUBBY_ESTORAGE (this host's file
+ * system), CUBBY_EGUEST_STORAGE (the box's); CUBBY_EFILE; CUBBY_EUNSUPPORTED (a device or a file of /proc as
+ * the source); CUBBY_ESTOPPED (given up through cancel_fd, or the box was stopped); CUBBY_EGUEST_LOST,
+ * CUBBY_EBOOT, CUBBY_EKVM, CUBBY_EPROTOCOL, CUBBY_ERESOURCE, CUBBY_ESTATE. What was in place before an error
+ * stays.
+ */
+CUBBY_API int cubby_copy_in(struct cubby_box *box, const char *host_path, const char *box_path,
+                            const struct cubby_copy_options *options, struct cubby_copy_result *result,
+                            struct cubby_error *error);
+
+/* The same from the box to this host. What the box sends is trusted no more than its bytes: nothing outside
+ * of `host_path` is ever written, linked to or followed. */
+CUBBY_API int cubby_copy_out(struct cubby_box *box, const char *box_path, const char *host_path,
+                             const struct cubby_copy_options *options, struct cubby_copy_result *result,
+                             struct cubby_error *error);
 
 #ifdef __cplusplus
 }

@@ -37,7 +37,7 @@ int ext4_fail(const struct ext4_image *img, int code, const char *what, const ch
 static void image_free(struct ext4_image *img)
 {
     fd_closep(&img->fd);
-    tree_fini(&img->tree);
+    tree_free(&img->tree);
     ext4_blocks_fini(&img->blocks);
     free(img->map.full);
     free(img->groups);

@@ -153,7 +153,7 @@ int tree_init(struct tree *t)
     /* The root has no name, but a place where one could be read. */
     if (!t->slots || !add_chunk(&t->names, &t->name_chunks, NAME_CHUNK) || new_node(t, &none) < 0 ||
         new_node(t, &root) < 0) {
-        tree_fini(t);
+        tree_free(t);
         return -ENOMEM;
     }
     tree_node(t, root)->parent = root;
@@ -161,7 +161,7 @@ int tree_init(struct tree *t)
     return 0;
 }
 
-void tree_fini(struct tree *t)
+void tree_free(struct tree *t)
 {
     for (uint32_t i = 0; i < t->node_chunks; i++)
         free(t->nodes[i]);

@@ -43,7 +43,7 @@ struct tree {
 /* A tree with its root, a folder. 0 or -ENOMEM. */
 int tree_init(struct tree *t);
 /* Safe on a zeroed tree and after a failed tree_init(). */
-void tree_fini(struct tree *t);
+void tree_free(struct tree *t);
 
 static inline struct tree_node *tree_node(const struct tree *t, uint32_t node)
 {

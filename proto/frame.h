@@ -45,7 +45,23 @@ enum frame_type {
     FRAME_STDERR = 0x22,     /* guest → host: bytes */
     FRAME_EXITED = 0x23,     /* guest → host: how it ended; the last frame */
 
-    /* 0x30-0x3f: detached executions (list, attach, remove); 0x40-0x4f: files. Not in use yet: refused. */
+    /* detached executions */
+    FRAME_LIST = 0x30,     /* host → guest: which executions are there? */
+    FRAME_ATTACH = 0x31,   /* host → guest: become a client of one */
+    FRAME_REMOVE = 0x32,   /* host → guest: forget one, answered by EXITED */
+    FRAME_ITEM = 0x38,     /* guest → host: one execution */
+    FRAME_LIST_END = 0x39, /* guest → host: those were all; the last frame */
+    FRAME_ATTACHED = 0x3a, /* guest → host: answers ATTACH */
+    FRAME_SKIPPED = 0x3b,  /* guest → host: bytes of a stream that are lost to this client */
+
+    /* files (proto/files.h); the four in the middle go the way that the data goes */
+    FRAME_PUT = 0x40,   /* host → guest: entries for this place follow */
+    FRAME_GET = 0x41,   /* host → guest: send what is there */
+    FRAME_ENTRY = 0x42, /* a file, folder, link, device begins, or a folder ends */
+    FRAME_DATA = 0x43,  /* of the file */
+    FRAME_XATTR = 0x44, /* an extended attribute of it */
+    FRAME_END = 0x45,   /* that was all */
+    FRAME_DONE = 0x46,  /* guest → host: the entries of a PUT are in place */
 
     /* the control connection */
     FRAME_READY = 0x60,    /* guest → host: executions can be served */

@@ -155,6 +155,9 @@ const char *cubby_code_name(int code)
         [-CUBBY_ECLOSED] = "closed",
         [-CUBBY_EUNSUPPORTED] = "unsupported",
         [-CUBBY_EINTERNAL] = "internal",
+        [-CUBBY_ENOTDIR] = "not-a-folder",
+        [-CUBBY_EFILE] = "file",
+        [-CUBBY_EGUEST_STORAGE] = "guest-storage",
     };
     if (code > 0 || code <= -(int)(sizeof(names) / sizeof(names[0])))
         return "unknown";

@@ -13,6 +13,7 @@
 #include "base/io.h"
 #include "base/own.h"
 #include "runtime/box.h"
+#include "runtime/dial.h"
 #include "runtime/errors.h"
 
 #include <errno.h>
@@ -25,7 +26,6 @@
 #define START_MS   60000 /* from OK until STARTED: users, groups and commands are looked up on a disk */
 #define KILL_MS    10000 /* from KILL until EXITED */
 #define LOST_MS    1000
-#define OK_MAX     32
 
 /* ---- the end
  * ---------------------------------------------------------------------------------------------*/
@@ -149,25 +149,6 @@ int exec_ask_kill(struct cubby_exec *x)
 /* ---- receiving
  * -------------------------------------------------------------------------------------------*/
 
-/* "OK <port>\n": the bytes behind it belong to the agent, so the line is looked at before it is taken. 1 when
- * it was there, 0 when more must come, or a negative errno. */
-static int take_ok(struct cubby_exec *x)
-{
-    char line[OK_MAX];
-    ssize_t n = recv(x->fd, line, sizeof(line), MSG_PEEK | MSG_DONTWAIT);
-    if (n == 0)
-        return -ECONNREFUSED;
-    if (n < 0)
-        return errno == EAGAIN || errno == EINTR ? 0 : -errno;
-    const char *end = memchr(line, '\n', (size_t)n);
-    if (!end)
-        return n == OK_MAX ? -EPROTO : 0;
-    if (end - line < 4 || memcmp(line, "OK ", 3) != 0)
-        return -EPROTO;
-    n = recv(x->fd, line, (size_t)(end - line) + 1, MSG_DONTWAIT);
-    return n > 0 ? 1 : -EPROTO;
-}
-
 /* All whole frames of the buffer. False when the execution is over or the agent broke the protocol. */
 static bool handle_frames(struct cubby_exec *x)
 {
@@ -187,7 +168,10 @@ static bool handle_frames(struct cubby_exec *x)
         err_set(&e, ret, "a frame of it is too long or too short");
     else if (!e.text[0])
         err_set(&e, ret, "its bytes are not a frame");
-    fail(&x->failure, CUBBY_EPROTOCOL, "the guest's agent broke the protocol: %s", e.text);
+    if (ret == -ENOMEM)
+        fail(&x->failure, CUBBY_ERESOURCE, "the guest's agent was not understood: %s", e.text);
+    else
+        fail(&x->failure, CUBBY_EPROTOCOL, "the guest's agent broke the protocol: %s", e.text);
     exec_finish(x);
     return false;
 }
@@ -217,7 +201,7 @@ static bool receive_once(struct cubby_exec *x)
 static void receive(struct cubby_exec *x)
 {
     if (x->phase == EXEC_CONNECTING) {
-        int ret = take_ok(x);
+        int ret = dial_take_ok(x->fd);
         if (ret == -EPROTO)
             finish_with(x, CUBBY_EPROTOCOL, "the VMM answered the connection with something else than OK");
         else if (ret < 0)
@@ -246,7 +230,8 @@ static void connect_to_agent(struct cubby_exec *x)
     }
     x->phase = EXEC_CONNECTING;
     x->deadline_ns = now_ns() + CONNECT_MS * NSEC_PER_MSEC;
-    box_stamp(x->box, MARK_EXEC_SENT);
+    if (x->kind == EXEC_RUN)
+        box_stamp(x->box, MARK_EXEC_SENT);
     if (waiter_add(&x->waiter, x->fd, EPOLLIN, EXEC_TAG_SOCKET) < 0)
         finish_with(x, CUBBY_ERESOURCE, "cannot watch a connection");
 }
@@ -294,7 +279,9 @@ static void on_time(struct cubby_exec *x)
         break;
     case EXEC_GREETING:
     case EXEC_STARTING:
-        finish_with(x, CUBBY_EGUEST_LOST, "the guest's agent did not start the command in time");
+        finish_with(x, CUBBY_EGUEST_LOST,
+                    x->kind == EXEC_RUN ? "the guest's agent did not start the command in time"
+                                        : "the guest's agent did not answer in time");
         break;
     case EXEC_RUNS:
         if (reader_is_slow(x)) {

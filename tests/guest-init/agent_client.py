@@ -15,9 +15,15 @@ HELLO, ERROR = 0x01, 0x02
 EXEC, STDIN, SIGNAL, KILL, RESIZE = 0x10, 0x11, 0x12, 0x13, 0x14
 STREAM_EOF, WINDOW = 0x18, 0x19
 STARTED, STDOUT, STDERR, EXITED = 0x20, 0x21, 0x22, 0x23
+LIST, ATTACH, REMOVE, ITEM, LIST_END, ATTACHED, SKIPPED = 0x30, 0x31, 0x32, 0x38, 0x39, 0x3A, 0x3B
+PUT, GET, ENTRY, DATA, XATTR, END, DONE = range(0x40, 0x47)
+FILE, FOLDER, LEAVE, SYMLINK, HARD_LINK, CHAR, BLOCK, FIFO = range(1, 9)
+ARCHIVE, CONTENTS, NO_REPLACE = 1, 2, 4
 MAGIC, AGENT_PORT = 0x59425543, 1025
-FLAG_STDIN, FLAG_STDOUT, FLAG_STDERR = 1, 2, 4
+FLAG_STDIN, FLAG_STDOUT, FLAG_STDERR, FLAG_DETACHED = 1, 2, 4, 8
 CREDIT = 1 << 20
+RESULT = "<BBBxIQQQQQ"
+RESULT_NAMES = ("how", "code", "signo", "flags", "wall_ns", "utime_us", "stime_us", "max_rss", "mem_peak")
 
 
 def frame(kind, payload=b""):
@@ -30,6 +36,37 @@ def field(tag, value):
 
 def text(tag, value):
     return field(tag, os.fsencode(value) + b"\0")
+
+
+class Entry:
+    """Of a file transfer: what ENTRY says, and the data (offset, bytes) and xattrs behind it."""
+    LAYOUT = struct.Struct("<BBHIIqIQIIH")
+
+    def __init__(self, kind, path=b"", mode=0o644, owner=(0, 0), mtime=(0, 0), size=0, device=(0, 0), target=b"",
+                 linked=0, data=(), xattrs=()):
+        self.kind, self.path, self.mode, self.owner, self.mtime, self.size = kind, path, mode, owner, mtime, size
+        self.device, self.target, self.linked = device, target, linked
+        self.data, self.xattrs = list(data), dict(xattrs)
+
+    def frames(self):
+        yield ENTRY, self.LAYOUT.pack(self.kind, self.linked, self.mode, *self.owner, *self.mtime, self.size,
+                                      *self.device, len(self.path)) + self.path + self.target
+        for offset, piece in self.data:
+            yield DATA, struct.pack("<Q", offset) + piece
+        for name, value in self.xattrs.items():
+            yield XATTR, bytes([len(name)]) + name + value
+
+    @classmethod
+    def parse(cls, payload):
+        kind, linked, mode, uid, gid, sec, nsec, size, major, minor, length = cls.LAYOUT.unpack_from(payload)
+        rest = payload[cls.LAYOUT.size:]
+        return cls(kind, rest[:length], mode, (uid, gid), (sec, nsec), size, (major, minor), rest[length:], linked)
+
+    def content(self):
+        whole = bytearray(self.size)
+        for offset, piece in self.data:
+            whole[offset:offset + len(piece)] = piece
+        return bytes(whole)
 
 
 class Agent:
@@ -69,7 +106,7 @@ class Agent:
         return kind, self.take(length)
 
     def exec(self, argv, env=(), cwd=None, user=None, tty=None, timeout_ms=0, grace_ms=2000, limits=None,
-             flags=FLAG_STDOUT | FLAG_STDERR):
+             flags=FLAG_STDOUT | FLAG_STDERR, backlog=0):
         body = b"".join(text(1, a) for a in argv) + b"".join(text(2, v) for v in env)
         if cwd:
             body += text(3, cwd)
@@ -84,13 +121,82 @@ class Agent:
         if limits:
             body += field(9, struct.pack("<QII", *limits))
         body += field(10, struct.pack("<I", flags)) + field(11, struct.pack("<II", CREDIT, CREDIT))
+        if backlog:
+            body += field(12, struct.pack("<I", backlog))
         self.send(EXEC, body)
+
+    def attach(self, exec_id, flags=FLAG_STDOUT | FLAG_STDERR, from_out=0, from_err=0):
+        """Becomes a client of a detached execution; follow it with result()."""
+        self.send(ATTACH, struct.pack("<QQQIII", exec_id, from_out, from_err, flags, CREDIT, CREDIT))
+
+    def remove(self, exec_id, kill=False):
+        self.send(REMOVE, struct.pack("<QI", exec_id, kill))
+        return self.result(None, None)
+
+    def list(self):
+        """All executions, as dictionaries."""
+        items = []
+        self.send(LIST)
+        while True:
+            kind, data = self.next()
+            if kind == LIST_END:
+                assert struct.unpack("<I", data)[0] == len(items)
+                return items
+            if kind == ITEM:
+                item = dict(zip(("id", "age_ns", "pid", "what", "state"), struct.unpack_from("<QQIIBxxx", data)))
+                item["result"] = dict(zip(RESULT_NAMES, struct.unpack_from(RESULT, data, 28)))
+                item["command"] = data[76:].decode(errors="replace")
+                items.append(item)
+            elif kind != HELLO:
+                raise ValueError("unexpected frame 0x%02x" % kind)
 
     def credit(self, stream, count):
         self.send(WINDOW, struct.pack("<BxxxI", stream, count))
 
+    @staticmethod
+    def error(data):
+        stage, _, errnum = struct.unpack_from("<HHI", data)
+        return {"error": stage, "errno": errnum, "text": data[8:].decode(errors="replace")}
+
+    def put(self, path, entries, name=b"", flags=CONTENTS, owner=b""):
+        """Sends a tree; the four totals of DONE, or what ERROR says."""
+        self.send(PUT, struct.pack("<IBBH", flags, len(owner), len(name), 0) + owner + name + path)
+        count = size = 0
+        for entry in entries:
+            count += entry.kind != LEAVE
+            size += sum(len(piece) for _, piece in entry.data)
+            for kind, payload in entry.frames():
+                self.send(kind, payload)
+        self.send(END, struct.pack("<QQQQ", count, size, 0, 0))
+        kind, data = self.next()
+        while kind == HELLO:
+            kind, data = self.next()
+        if kind not in (DONE, ERROR):
+            raise ValueError("unexpected frame 0x%02x" % kind)
+        return struct.unpack("<QQQQ", data) if kind == DONE else self.error(data)
+
+    def get(self, path, flags=0):
+        """A tree as a list of entries, and the totals of END; or what ERROR says."""
+        self.send(GET, struct.pack("<I", flags) + path)
+        entries = []
+        while True:
+            kind, data = self.next()
+            if kind == ENTRY:
+                entries.append(Entry.parse(data))
+            elif kind == DATA:
+                entries[-1].data.append((struct.unpack_from("<Q", data)[0], data[8:]))
+            elif kind == XATTR:
+                entries[-1].xattrs[data[1:1 + data[0]]] = data[1 + data[0]:]
+            elif kind == END:
+                return entries, struct.unpack("<QQQQ", data)
+            elif kind == ERROR:
+                return self.error(data)
+            elif kind != HELLO:
+                raise ValueError("unexpected frame 0x%02x" % kind)
+
     def result(self, out, err):
         """Reads until the end; `out` and `err` are called with bytes."""
+        skipped = [0, 0, 0]
         while True:
             kind, data = self.next()
             if kind == STDOUT:
@@ -100,12 +206,13 @@ class Agent:
                 err(data)
                 self.credit(2, len(data))
             elif kind == ERROR:
-                stage, _, errnum = struct.unpack_from("<HHI", data)
-                return {"error": stage, "errno": errnum, "text": data[8:].decode(errors="replace")}
+                return self.error(data)
             elif kind == EXITED:
-                names = ("how", "code", "signo", "flags", "wall_ns", "utime_us", "stime_us", "max_rss", "mem_peak")
-                return dict(zip(names, struct.unpack("<BBBxIQQQQQ", data)))
-            elif kind not in (HELLO, STARTED, STREAM_EOF, WINDOW):
+                return dict(zip(RESULT_NAMES, struct.unpack(RESULT, data)), skipped=skipped)
+            elif kind == SKIPPED:
+                stream, count = struct.unpack("<BxxxQ", data)
+                skipped[stream] += count
+            elif kind not in (HELLO, STARTED, ATTACHED, STREAM_EOF, WINDOW):
                 raise ValueError("unexpected frame 0x%02x" % kind)
 
 

@@ -16,9 +16,10 @@
 #include "base/io.h"
 #include "base/own.h"
 #include "guest-init/agent.h"
+#include "proto/detached.h"
 #include "proto/exec.h"
-#include "proto/msg.h"
 #include "proto/ports.h"
+#include "proto/transfer.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -39,6 +40,9 @@ struct served {
     int host;      /* the agent's control connection, our end */
 };
 
+/* The agent's bound on kept output; 0: its own. */
+static size_t serve_keep_max;
+
 static inline int make_group(struct served *v)
 {
     static const char *const roots[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
@@ -58,6 +62,7 @@ static inline _Noreturn void serve(const struct served *v, int control)
     struct err e;
     struct agent *a;
     struct agent_config c = {.listen_fd = unix_listen(v->socket, 512, &e), .box_group = v->box_group};
+    c.keep_max = serve_keep_max;
     c.ready = (struct msg_ready){.version_min = 1, .version_max = 1, .cpus = 3, .release = "test"};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (agent_create(&a, &c, &e) < 0) {
@@ -228,6 +233,110 @@ static inline void client_stdin_eof(struct client *c)
     put(c->fd, frame, msg_stream_eof_encode(STREAM_STDIN, frame, sizeof(frame)));
 }
 
+/* A new connection whose request is this ATTACH or REMOVE. */
+static inline void client_request(struct client *c, const struct served *v, const void *frame, size_t len)
+{
+    client_connect(c, v);
+    client_hello(c);
+    put(c->fd, frame, len);
+}
+
+static inline void client_attach(struct client *c, const struct served *v, const struct msg_attach *m)
+{
+    uint8_t frame[64];
+    client_request(c, v, frame, msg_attach_encode(m, frame, sizeof(frame)));
+}
+
+/* --- file transfers --- */
+
+static inline void client_put(struct client *c, const struct msg_put *m)
+{
+    uint8_t frame[8192];
+    put(c->fd, frame, msg_put_encode(m, frame, sizeof(frame)));
+}
+
+static inline void client_get(struct client *c, const struct msg_get *m)
+{
+    uint8_t frame[8192];
+    put(c->fd, frame, msg_get_encode(m, frame, sizeof(frame)));
+}
+
+static inline void client_entry(struct client *c, const struct ftree_entry *en)
+{
+    uint8_t frame[FRAME_HEADER + ENTRY_FIXED + 512];
+    put(c->fd, frame, msg_entry_encode(en, frame, sizeof(frame)));
+}
+
+static inline void client_data(struct client *c, uint64_t offset, const void *bytes, size_t len)
+{
+    static uint8_t frame[FILES_FRAME_MAX];
+    const struct msg_data m = {.offset = offset, .bytes = bytes, .len = len};
+    put(c->fd, frame, msg_data_encode(&m, frame, sizeof(frame)));
+}
+
+static inline void client_end(struct client *c, uint64_t entries, uint64_t bytes)
+{
+    uint8_t frame[64];
+    const struct ftree_totals m = {.entries = entries, .bytes = bytes};
+    put(c->fd, frame, msg_totals_encode(FRAME_END, &m, frame, sizeof(frame)));
+}
+
+struct client_tree {
+    struct transfer_out out; /* the first member */
+    int fd;
+};
+
+static inline int client_tree_flush(struct transfer_out *t, const void *frames, size_t len)
+{
+    put(((struct client_tree *)(void *)t)->fd, frames, len);
+    return 0;
+}
+
+/* Sends a tree of this machine. 0, or the reader's error. */
+static inline int client_send_tree(struct client *c, const struct ftree_source *src, struct err *e)
+{
+    CLEANUP(mem_freep) struct client_tree *t = calloc(1, sizeof(*t));
+    assert_non_null(t);
+    t->out.flush = client_tree_flush;
+    t->fd = c->fd;
+    return transfer_send(&t->out, src, e);
+}
+
+/* What a transfer ended with: DONE or END with its numbers, or ERROR. */
+struct verdict {
+    bool done, error;
+    struct ftree_totals totals;
+    struct msg_error why;
+};
+
+/* Takes frames until the end of the connection; those of a tree go to `writer` (NULL: there are none). */
+static inline void client_verdict(struct client *c, struct ftree_writer *writer, struct verdict *v)
+{
+    CLEANUP(mem_freep) struct transfer_in *in = calloc(1, sizeof(*in));
+    struct frame f;
+    struct err e;
+    assert_non_null(in);
+    in->writer = writer;
+    *v = (struct verdict){0};
+    while (client_next(c, &f)) {
+        assert_false(v->done || v->error); /* these are the last */
+        if (f.type == FRAME_ERROR) {
+            assert_int_equal(msg_error_decode(&f, &v->why), 0);
+            v->error = true;
+        } else if (f.type == FRAME_DONE) {
+            assert_int_equal(msg_totals_decode(&f, &v->totals), 0);
+            v->done = true;
+        } else {
+            assert_non_null(writer);
+            if (transfer_frame(in, &f, &e) < 0)
+                fail_msg("%s", e.text);
+            v->done = in->ended;
+            v->totals = in->sent;
+        }
+    }
+    client_close(c);
+}
+
 #define OUTPUT_MAX 65536u
 
 /* What came of an execution; streams are cut at OUTPUT_MAX, their lengths are not. */
@@ -237,6 +346,9 @@ struct outcome {
     size_t out_len, err_len;
     bool out_eof, err_eof, in_eof;
     uint64_t credit; /* given for stdin */
+    bool attached;
+    struct msg_attached attach;
+    uint64_t skipped[STREAMS];
     struct msg_started start;
     struct msg_exited exit;
     struct msg_error why;
@@ -256,12 +368,21 @@ static inline void collect(char *to, size_t *len, const struct frame *f)
 static inline void outcome_note(struct client *c, struct outcome *o, const struct frame *f)
 {
     struct msg_window w;
+    struct msg_skipped skipped;
     enum stream stream;
     assert_false(o->exited || o->error); /* these are the last */
     switch (f->type) {
     case FRAME_STARTED:
         assert_int_equal(msg_started_decode(f, &o->start), 0);
         o->started = true;
+        break;
+    case FRAME_ATTACHED:
+        assert_int_equal(msg_attached_decode(f, &o->attach), 0);
+        o->started = o->attached = true;
+        break;
+    case FRAME_SKIPPED:
+        assert_int_equal(msg_skipped_decode(f, &skipped), 0);
+        o->skipped[skipped.stream] += skipped.bytes;
         break;
     case FRAME_STDOUT:
         assert_true(o->started && !o->out_eof);

@@ -1,0 +1,423 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * Theory of operation: every object but a folder is made under a temporary name in the folder where it
+ * belongs, gets its data, owner, mode, xattrs and time there, in this order (data drops set-id bits and
+ * capabilities, a new owner does as well), and is renamed over whatever has its name when the next entry
+ * comes. Whoever looks sees the old object or the new one, whole. Nothing is synced: for a process that dies
+ * that makes no difference, and ext4 writes the data of a file that replaces another before the rename.
+ *
+ * The entries may come from a hostile peer, and the folders may be changed by a hostile local user at the
+ * same time. So paths are resolved by ftree_open_below(), and what was made is never touched by name again
+ * before the rename, only through a descriptor: for objects that cannot be opened that is an O_PATH one and
+ * its name under /proc/self/fd.
+ */
+#include "base/ftree_parts.h"
+#include "base/ftree_place.h"
+#include "base/io.h"
+#include "base/own.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/syscall.h>
+#include <sys/sysmacros.h>
+#include <sys/xattr.h>
+#include <unistd.h>
+
+#define TEMP_MAX 32
+
+/* What the present entry still waits for. */
+enum phase {
+    PHASE_NONE,  /* nothing: it was a folder, a link, or skipped */
+    PHASE_DATA,  /* a file: data, then xattrs */
+    PHASE_ATTRS, /* xattrs; owner and mode are set */
+};
+
+struct ftree_writer {
+    const struct ftree_target *to;
+    struct ftree_place place;
+    bool placed;
+    int root;   /* the root, when it is a folder; -1 */
+    int parent; /* the folder of the present entry, and its path */
+    char parent_path[FTREE_PATH_MAX + 1];
+
+    struct ftree_entry entry; /* the present one */
+    enum phase phase;
+    bool skip;               /* its xattrs are thrown away */
+    int fd;                  /* the object */
+    char temp[TEMP_MAX];     /* its temporary name in `parent`; "" when there is none */
+    uint64_t data_end;       /* where the next data may begin */
+    struct ftree_links made; /* files that FTREE_LINK may name */
+    struct ftree_totals totals;
+};
+
+/* "cannot <what> '<path>': <why>", the path of the present entry as the user knows it. */
+static int fail(const struct ftree_writer *w, int code, const char *what, const char *why, struct err *e)
+{
+    char shown[FTREE_SHOWN_MAX], path[FTREE_NAME_MAX + FTREE_PATH_MAX + 2];
+    const char *name = w->place.inside ? w->place.name : "", *below = w->entry.path;
+    snprintf(path, sizeof(path), "%s%s%s", name, *name && *below ? "/" : "", below);
+    return err_set(e, code, "cannot %s '%s': %s", what, ftree_show(shown, w->to->path, path),
+                   why ? why : strerror(-code));
+}
+
+static int violation(const struct ftree_writer *w, const char *why, struct err *e)
+{
+    return fail(w, -EPROTO, "copy to", why, e);
+}
+
+/* --- names --- */
+
+/* The folder that the present entry belongs in: a descriptor, not the caller's, or a negative errno. */
+static int parent_of_entry(struct ftree_writer *w, struct err *e)
+{
+    const char *path = w->entry.path, *slash = strrchr(path, '/');
+    size_t len = slash ? (size_t)(slash - path) : 0;
+    if (!path[0])
+        return w->place.folder;
+    if (w->parent >= 0 && strlen(w->parent_path) == len && memcmp(w->parent_path, path, len) == 0)
+        return w->parent;
+    fd_closep(&w->parent);
+    memcpy(w->parent_path, path, len);
+    w->parent_path[len] = '\0';
+    w->parent = ftree_open_below(w->root, w->parent_path, O_PATH | O_DIRECTORY);
+    return w->parent < 0 ? fail(w, w->parent, "reach the folder of", NULL, e) : w->parent;
+}
+
+static const char *name_of_entry(const struct ftree_writer *w)
+{
+    const char *slash = strrchr(w->entry.path, '/');
+    return !w->entry.path[0] ? w->place.name : slash ? slash + 1 : w->entry.path;
+}
+
+static int current_folder(const struct ftree_writer *w)
+{
+    return w->entry.path[0] ? w->parent : w->place.folder;
+}
+
+static int choose_temp(char temp[TEMP_MAX])
+{
+    uint64_t random;
+    if (getrandom(&random, sizeof(random), 0) != sizeof(random))
+        return -errno;
+    snprintf(temp, TEMP_MAX, ".cubby-%016llx.tmp", (unsigned long long)random);
+    return 0;
+}
+
+/* --- the end of an entry --- */
+
+/* Owner and mode of the object that is open. */
+static int set_owner_and_mode(struct ftree_writer *w, struct err *e)
+{
+    char path[FTREE_PROC_MAX];
+    const struct ftree_target *to = w->to;
+    const struct ftree_entry *en = &w->entry;
+    uid_t uid = to->archive ? en->uid : to->uid;
+    gid_t gid = to->archive ? en->gid : to->gid;
+    ftree_proc_path(w->fd, path);
+    w->phase = PHASE_ATTRS;
+    if ((to->archive || to->owned) && fchownat(w->fd, "", uid, gid, AT_EMPTY_PATH) < 0)
+        return fail(w, -errno, "set the owner of", NULL, e);
+    if (en->type != FTREE_SYMLINK && chmod(path, en->mode & (to->archive ? 07777 : 01777)) < 0)
+        return fail(w, -errno, "set the mode of", NULL, e);
+    return 0;
+}
+
+static int set_time(struct ftree_writer *w, struct err *e)
+{
+    char path[FTREE_PROC_MAX];
+    const struct timespec times[2] = {
+        {.tv_nsec = UTIME_OMIT},
+        {.tv_sec = (time_t)w->entry.mtime_s, .tv_nsec = (long)w->entry.mtime_ns},
+    };
+    ftree_proc_path(w->fd, path);
+    return utimensat(AT_FDCWD, path, times, 0) < 0 ? fail(w, -errno, "set the time of", NULL, e) : 0;
+}
+
+static void forget_temp(struct ftree_writer *w)
+{
+    if (w->temp[0])
+        unlinkat(current_folder(w), w->temp, 0);
+    w->temp[0] = '\0';
+}
+
+/* Gives the object its name. What two hard links of one file do when one is renamed to the other is nothing:
+ * so the temporary name is removed in any case. */
+static int put_in_place(struct ftree_writer *w, struct err *e)
+{
+    int dir = current_folder(w);
+    const char *name = name_of_entry(w);
+    long ret;
+    if (w->to->no_replace) {
+        ret = syscall(SYS_renameat2, dir, w->temp, dir, name, RENAME_NOREPLACE);
+        if (ret < 0 && (errno == EINVAL || errno == ENOSYS)) /* the file system cannot */
+            ret = linkat(dir, w->temp, dir, name, 0);
+    } else {
+        ret = renameat(dir, w->temp, dir, name);
+    }
+    int code = ret < 0 ? -errno : 0;
+    forget_temp(w);
+    return code < 0 ? fail(w, code, "put in place", NULL, e) : 0;
+}
+
+/* Remembers a file that other names may follow for. */
+static int remember(struct ftree_writer *w, struct err *e)
+{
+    struct stat st;
+    if (w->entry.type != FTREE_FILE || !w->entry.linked)
+        return 0;
+    int ret = fstat(w->fd, &st) < 0 ? -errno : 0;
+    if (ret == 0 && !ftree_links_find(&w->made, &st))
+        ret = ftree_links_add(&w->made, &st, NULL);
+    return ret < 0 ? fail(w, ret, "keep in mind", NULL, e) : 0;
+}
+
+static int complete_entry(struct ftree_writer *w, struct err *e)
+{
+    int ret = w->phase == PHASE_DATA ? set_owner_and_mode(w, e) : 0;
+    if (ret == 0 && w->phase == PHASE_ATTRS)
+        ret = set_time(w, e);
+    if (ret == 0 && w->temp[0])
+        ret = put_in_place(w, e);
+    if (ret == 0 && w->fd >= 0)
+        ret = remember(w, e);
+    fd_closep(&w->fd);
+    w->phase = PHASE_NONE;
+    w->skip = false;
+    return ret;
+}
+
+/* --- the beginning of an entry --- */
+
+static int make_folder(struct ftree_writer *w, int dir, struct err *e)
+{
+    const char *name = name_of_entry(w);
+    if (!w->entry.path[0] && w->place.merge) {
+        w->root = fcntl(w->place.folder, F_DUPFD_CLOEXEC, 3);
+        return w->root < 0 ? fail(w, -errno, "open", NULL, e) : 0;
+    }
+    /* Nobody else's until FTREE_LEAVE, unless it was there. */
+    if (mkdirat(dir, name, 0700) < 0 && errno != EEXIST)
+        return fail(w, -errno, "make folder", NULL, e);
+    CLEANUP(fd_closep) int fd = openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0)
+        return fail(w, -errno, "make folder", errno == ENOTDIR ? "it exists and is no folder" : NULL, e);
+    if (!w->entry.path[0])
+        w->root = STEAL_FD(fd);
+    return 0;
+}
+
+static int leave_folder(struct ftree_writer *w, struct err *e)
+{
+    if (!w->entry.path[0] && w->place.merge) {
+        w->skip = true; /* it was there before, and stays what it is */
+        return 0;
+    }
+    w->fd = ftree_open_below(w->root, w->entry.path, O_PATH | O_DIRECTORY);
+    return w->fd < 0 ? fail(w, w->fd, "reach folder", NULL, e) : set_owner_and_mode(w, e);
+}
+
+static int make_file(struct ftree_writer *w, int dir, const char *temp, struct err *e)
+{
+    w->fd = openat(dir, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (w->fd < 0)
+        return fail(w, -errno, "make file", NULL, e);
+    strcpy(w->temp, temp);
+    w->phase = PHASE_DATA;
+    w->data_end = 0;
+    if (w->entry.size > INT64_MAX || ftruncate(w->fd, (off_t)w->entry.size) < 0)
+        return fail(w, w->entry.size > INT64_MAX ? -EFBIG : -errno, "make file", NULL, e);
+    return 0;
+}
+
+/* The very file that was made, whatever its name stands for by now. */
+static int make_link(struct ftree_writer *w, int dir, const char *temp, struct err *e)
+{
+    struct stat st;
+    char path[FTREE_PROC_MAX];
+    CLEANUP(fd_closep) int fd = ftree_open_below(w->root, w->entry.target, O_PATH);
+    if (fd < 0)
+        return fail(w, fd, "make hard link", NULL, e);
+    if (fstat(fd, &st) < 0 || !ftree_links_find(&w->made, &st))
+        return violation(w, "a hard link names no file of this copy", e);
+    ftree_proc_path(fd, path);
+    if (linkat(AT_FDCWD, path, dir, temp, AT_SYMLINK_FOLLOW) < 0)
+        return fail(w, -errno, "make hard link", NULL, e);
+    strcpy(w->temp, temp);
+    return 0;
+}
+
+static int make_special(struct ftree_writer *w, int dir, const char *temp, struct err *e)
+{
+    static const mode_t types[FTREE_TYPES] = {
+        [FTREE_SYMLINK] = S_IFLNK, [FTREE_CHAR] = S_IFCHR, [FTREE_BLOCK] = S_IFBLK, [FTREE_FIFO] = S_IFIFO};
+    const struct ftree_entry *en = &w->entry;
+    mode_t type = types[en->type];
+    struct stat st;
+    int ret = en->type == FTREE_SYMLINK
+                  ? symlinkat(en->target, dir, temp)
+                  : mknodat(dir, temp, type | 0600, makedev(en->dev_major, en->dev_minor));
+    if (ret < 0)
+        return fail(w, -errno, en->type == FTREE_SYMLINK ? "make symbolic link" : "make device", NULL, e);
+    strcpy(w->temp, temp);
+    w->fd = openat(dir, temp, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (w->fd < 0 || fstat(w->fd, &st) < 0)
+        return fail(w, -errno, "open", NULL, e);
+    if ((st.st_mode & S_IFMT) != type)
+        return fail(w, -ESTALE, "make", "it was replaced meanwhile", e);
+    return set_owner_and_mode(w, e);
+}
+
+/* What has the name already: known before a large file is sent in vain. */
+static int check_old(struct ftree_writer *w, int dir, struct err *e)
+{
+    struct stat st;
+    if (fstatat(dir, name_of_entry(w), &st, AT_SYMLINK_NOFOLLOW) < 0)
+        return errno == ENOENT ? 0 : fail(w, -errno, "copy to", NULL, e);
+    if (S_ISDIR(st.st_mode))
+        return fail(w, -EISDIR, "replace", "it is a folder", e);
+    return w->to->no_replace ? fail(w, -EEXIST, "copy to", "it exists", e) : 0;
+}
+
+static int make_object(struct ftree_writer *w, int dir, struct err *e)
+{
+    char temp[TEMP_MAX];
+    bool device = w->entry.type == FTREE_CHAR || w->entry.type == FTREE_BLOCK;
+    if (device && !w->to->archive) {
+        w->skip = true;
+        w->totals.skipped++;
+        return 0;
+    }
+    int ret = check_old(w, dir, e);
+    if (ret == 0 && (ret = choose_temp(temp)) < 0)
+        ret = fail(w, ret, "choose a name for", NULL, e);
+    if (ret < 0)
+        return ret;
+    w->totals.entries++;
+    if (w->entry.type == FTREE_FILE)
+        return make_file(w, dir, temp, e);
+    return w->entry.type == FTREE_LINK ? make_link(w, dir, temp, e) : make_special(w, dir, temp, e);
+}
+
+/* Whether the entry may come now, and names something below the root. */
+static int check_entry(struct ftree_writer *w, const struct ftree_entry *en, struct err *e)
+{
+    bool is_root = !en->path[0];
+    if (en->type < FTREE_FILE || en->type >= FTREE_TYPES)
+        return violation(w, "an entry of unknown type", e);
+    if (!is_root && !ftree_path_valid(en->path))
+        return violation(w, "a path in it is absolute, has '..' or is too long", e);
+    if (en->type == FTREE_LINK && !ftree_path_valid(en->target))
+        return violation(w, "a hard link leads out of it", e);
+    if (w->placed ? w->root < 0 : !is_root || en->type == FTREE_LEAVE || en->type == FTREE_LINK)
+        return violation(w, "its first entry is not its root, or not its last", e);
+    if (w->placed && is_root && en->type != FTREE_LEAVE)
+        return violation(w, "it has two roots", e);
+    return 0;
+}
+
+int ftree_writer_entry(struct ftree_writer *w, const struct ftree_entry *en, struct err *e)
+{
+    int ret = complete_entry(w, e);
+    if (ret < 0)
+        return ret;
+    w->entry = *en;
+    ret = check_entry(w, en, e);
+    if (ret < 0)
+        return ret;
+    if (!w->placed) {
+        ret = ftree_place_find(&w->place, w->to, en->type == FTREE_DIR, e);
+        if (ret < 0)
+            return ret;
+        w->placed = true;
+    }
+    if (en->type == FTREE_LEAVE)
+        return leave_folder(w, e);
+    int dir = parent_of_entry(w, e);
+    if (dir < 0)
+        return dir;
+    if (en->type != FTREE_DIR)
+        return make_object(w, dir, e);
+    w->totals.entries++;
+    return make_folder(w, dir, e);
+}
+
+/* --- data and xattrs --- */
+
+int ftree_writer_data(struct ftree_writer *w, uint64_t offset, const void *data, size_t len, struct err *e)
+{
+    if (w->phase != PHASE_DATA)
+        return violation(w, "data where none is expected", e);
+    if (offset < w->data_end || offset > w->entry.size || len > w->entry.size - offset)
+        return violation(w, "data outside of its file, or out of order", e);
+    for (size_t done = 0; done < len;) {
+        ssize_t n = pwrite(w->fd, (const char *)data + done, len - done, (off_t)(offset + done));
+        if (n > 0)
+            done += (size_t)n;
+        else if (n == 0 || errno != EINTR)
+            return fail(w, n == 0 ? -EIO : -errno, "write", NULL, e);
+    }
+    w->data_end = offset + len;
+    w->totals.bytes += len;
+    return 0;
+}
+
+int ftree_writer_xattr(struct ftree_writer *w, const char *name, const void *value, size_t len, struct err *e)
+{
+    char path[FTREE_PROC_MAX];
+    int ret = w->phase == PHASE_DATA ? set_owner_and_mode(w, e) : 0;
+    if (ret < 0 || w->skip)
+        return ret;
+    if (w->phase != PHASE_ATTRS)
+        return violation(w, "an extended attribute where none is expected", e);
+    ftree_proc_path(w->fd, path);
+    if (ftree_xattr_wanted(name, w->to->archive) && setxattr(path, name, value, len, 0) == 0)
+        return 0;
+    if (ftree_xattr_wanted(name, w->to->archive) && errno != ENOTSUP)
+        return fail(w, -errno, "set an extended attribute of", NULL, e);
+    w->totals.xattrs_lost++;
+    return 0;
+}
+
+/* --- life --- */
+
+int ftree_writer_create(struct ftree_writer **out, const struct ftree_target *target, struct err *e)
+{
+    struct ftree_writer *w = calloc(1, sizeof(*w));
+    if (!w)
+        return err_set(e, -ENOMEM, "no memory to copy to '%.200s'", target->path);
+    w->to = target;
+    w->place.folder = w->root = w->parent = w->fd = -1;
+    *out = w;
+    return 0;
+}
+
+int ftree_writer_finish(struct ftree_writer *w, struct err *e)
+{
+    int ret = complete_entry(w, e);
+    if (ret == 0 && !w->placed)
+        ret = violation(w, "it is empty", e);
+    return ret;
+}
+
+const struct ftree_totals *ftree_writer_totals(const struct ftree_writer *w)
+{
+    return &w->totals;
+}
+
+void ftree_writer_destroy(struct ftree_writer *w)
+{
+    if (!w)
+        return;
+    forget_temp(w);
+    fd_closep(&w->fd);
+    fd_closep(&w->parent);
+    fd_closep(&w->root);
+    fd_closep(&w->place.folder);
+    ftree_links_fini(&w->made);
+    free(w);
+}
