@@ -20,6 +20,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "oci/backoff.h"
 #include "oci/oci_error.h"
 #include "oci/registry_status.h"
 
@@ -27,10 +28,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #define SINK_POLL_MS    50
-#define BACKOFF_MAX_MS  30000
 #define RETRY_AFTER_MAX 60000
 #define PROGRESS_BYTES  65536   /* that start the count of attempts anew */
 #define ERRNO_LOWEST    (-4096) /* codes above are errnos */
@@ -152,22 +151,9 @@ static bool may_pass(int ret)
     return ret == -EAGAIN || ret == -ETIMEDOUT || ret == -ECONNRESET;
 }
 
-/* Doubled for each attempt, between half and one and a half of it, so that clients that failed together do
- * not come back together. */
-static uint64_t backoff_ms(const struct fetch *f)
-{
-    uint64_t delay = f->registry->config->backoff_ms << (f->attempt - 1);
-    uint16_t random = 0;
-    if (delay > BACKOFF_MAX_MS)
-        delay = BACKOFF_MAX_MS;
-    if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
-        random = (uint16_t)now_ns();
-    return delay / 2 + delay * random / 65536;
-}
-
 static void try_again(struct fetch *f)
 {
-    uint64_t delay = backoff_ms(f);
+    uint64_t delay = backoff_ms(f->registry->config->backoff_ms, f->attempt);
     if (f->retry_after_ms > delay)
         delay = f->retry_after_ms;
     log_info(LOG_NET, "%s; again in %llu ms", f->err.text, (unsigned long long)delay);

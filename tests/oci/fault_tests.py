@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pulls from registries that fail, lie or lead astray, pulls that end early, and what they leave behind."""
+import json
 import os
 import random
 import signal
 import subprocess
 import time
 
-from pulls import (CANCELED, DIGEST, FORMAT, IMPATIENT, LIMIT, NOSPACE, NOT_FOUND, NO_HOST, REFUSED, REGISTRY,
-                   STALLED, TEMP, TLS, UNAUTHORIZED, UNSUPPORTED, Outcome, Place, insecure, login, many, one, ref,
+from pulls import (BASE, CANCELED, DIGEST, FORMAT, IMPATIENT, LIMIT, NOSPACE, NOT_FOUND, NO_HOST, REFUSED, REGISTRY,
+                   STALLED, TEMP, TLS, TOP, UNAUTHORIZED, UNSUPPORTED, Outcome, Place, insecure, login, many, one, ref,
                    registry, run, two)
-from servers import (OCI_MANIFEST, Certificate, Proxy, Registry, Server, change, cut, flip, free_port, ignore_range,
-                     redirect, stall, status, without_length)
+from servers import (OCI_MANIFEST, Certificate, Image, Proxy, Registry, Server, change, cut, digest_of, flip, free_port,
+                     ignore_range, redirect, stall, status, without_length)
 
 tls = Certificate(TEMP)
 subprocess.run(f"htpasswd -Bbn user secret >{TEMP}/htpasswd", shell=True, check=True)
@@ -142,6 +143,24 @@ def manifests_that_are_not_what_they_should_be():
     Place(insecure(proxy)).pull(ref(f"library/python@{one.digest}", proxy)).failed(DIGEST, one.digest)
     Place(insecure(proxy), limits={"layers": 1}).pull(name).failed(LIMIT, "layers")
     proxy.stop()
+
+
+def layers_that_are_not_what_the_configuration_says():
+    liar = Image([(BASE[0], TOP[1])])
+    registry.put("a/liar", "t", liar)
+    place = Place(insecure(registry))
+    place.pull(ref("a/liar:t")).failed(DIGEST, "layer 0", TOP[1], "a/liar")
+    assert place.files("rootfs") == [] and place.files("refs") == [] and place.files("partial") == []
+    short = Image([BASE, TOP])
+    config = json.loads(short.blobs.pop(short.config["digest"]))
+    config["rootfs"]["diff_ids"].pop()
+    broken = json.loads(short.manifest)
+    broken["config"] = short.add(short.config["mediaType"], json.dumps(config).encode())
+    short.manifest = json.dumps(broken).encode()
+    short.digest = digest_of(short.manifest)
+    registry.put("a/short", "t", short)
+    place.pull(ref("a/short:t")).failed(FORMAT, "a/short")
+    assert place.files("rootfs") == [] and place.files("refs") == []
 
 
 def answers_that_are_no_http():
@@ -301,6 +320,7 @@ run([
     a_slow_server_is_no_stalled_one,
     wrong_bytes_are_never_kept,
     manifests_that_are_not_what_they_should_be,
+    layers_that_are_not_what_the_configuration_says,
     answers_that_are_no_http,
     redirects_do_not_carry_credentials_elsewhere,
     redirects_from_https_stay_on_https,
