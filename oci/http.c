@@ -6,15 +6,14 @@
  * hears of `head` and `body` there, and of `done` only afterwards, when it is free to start other requests.
  *
  * Writing to a connection that the other side has closed raises SIGPIPE in this thread. A library may not
- * touch the process's signal actions, so the signal is blocked around each call of curl, and taken away if it
- * came.
+ * touch the process's signal actions, so the signal is held back around each call of curl that may write.
  */
 #include "base/io.h"
 #include "base/own.h"
 #include "oci/http_inner.h"
+#include "oci/sigpipe.h"
 
 #include <errno.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 
@@ -27,28 +26,23 @@ struct watch {
 /* --- libcurl's work, and what comes of it ----------------------------------------------------------------
  */
 
-static void drop_sigpipe(const sigset_t *pipe_only)
-{
-    static const struct timespec at_once;
-    while (sigtimedwait(pipe_only, NULL, &at_once) < 0 && errno == EINTR)
-        ;
-}
-
-/* Lets curl act on a socket (or on its timer), without SIGPIPE. */
+/* Lets curl act on a socket (or on its timer). */
 static void act(struct http *h, curl_socket_t fd, int what)
 {
-    sigset_t pipe_only, old, pending;
+    struct sigpipe guard;
     int running;
-    sigemptyset(&pipe_only);
-    sigaddset(&pipe_only, SIGPIPE);
-    sigpending(&pending);
-    bool was_pending = sigismember(&pending, SIGPIPE) == 1;
-    pthread_sigmask(SIG_BLOCK, &pipe_only, &old);
+    sigpipe_hold(&guard);
     curl_multi_socket_action(h->multi, fd, what, &running);
-    sigpending(&pending);
-    if (!was_pending && sigismember(&pending, SIGPIPE) == 1)
-        drop_sigpipe(&pipe_only);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    sigpipe_release(&guard);
+}
+
+/* May close a connection, which in TLS writes a farewell. */
+void http_remove(struct http_request *r)
+{
+    struct sigpipe guard;
+    sigpipe_hold(&guard);
+    curl_multi_remove_handle(r->http->multi, r->easy);
+    sigpipe_release(&guard);
 }
 
 static void advance(struct http *h, curl_socket_t fd, int what)
@@ -59,7 +53,7 @@ static void advance(struct http *h, curl_socket_t fd, int what)
         struct http_request *r = NULL;
         CURLcode code = m->data.result;
         curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, (char **)&r);
-        curl_multi_remove_handle(h->multi, r->easy);
+        http_remove(r);
         http_request_complete(r, code);
     }
 }
@@ -144,7 +138,10 @@ void http_destroy(struct http *h)
         return;
     while (h->first)
         http_cancel(h->first);
+    struct sigpipe guard;
+    sigpipe_hold(&guard);
     curl_multi_cleanup(h->multi);
+    sigpipe_release(&guard);
     loop_timer_disarm(&h->timer);
     free(h);
     curl_global_cleanup();

@@ -27,6 +27,7 @@ struct http_request {
     struct url_origin origin;
     unsigned redirects;
     size_t header_bytes, redirect_bytes;
+    bool head_whole; /* the empty line behind the headers was seen */
     bool head_given;
     uint64_t last_ns;        /* when a byte came last */
     struct loop_timer stall; /* looks at last_ns */
@@ -35,6 +36,8 @@ struct http_request {
     char curl_text[CURL_ERROR_SIZE];
 };
 
+/* Takes the request out of the multi handle. */
+void http_remove(struct http_request *r);
 /* libcurl is done with the request, which is no longer in the multi handle. */
 void http_request_complete(struct http_request *r, CURLcode code);
 

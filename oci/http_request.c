@@ -48,7 +48,7 @@ void http_cancel(struct http_request *r)
 {
     if (!r)
         return;
-    curl_multi_remove_handle(r->http->multi, r->easy);
+    http_remove(r);
     unlink_request(r);
     request_free(r);
 }
@@ -83,15 +83,19 @@ static int give_head(struct http_request *r)
     return r->ret;
 }
 
-/* CURLOPT_HEADERFUNCTION: only counts; curl keeps the headers themselves. */
+/* CURLOPT_HEADERFUNCTION, a line at a time: only looks and counts; curl keeps the headers themselves. */
 static size_t take_header(char *data, size_t size, size_t n, void *ctx)
 {
     struct http_request *r = ctx;
-    (void)data;
+    size_t len = size * n;
     r->last_ns = now_ns();
-    r->header_bytes += size * n;
+    if (len >= 5 && memcmp(data, "HTTP/", 5) == 0)
+        r->head_whole = false; /* there may be several: of a proxy, or "100 Continue" */
+    else if (len > 0 && (data[0] == '\r' || data[0] == '\n'))
+        r->head_whole = true;
+    r->header_bytes += len;
     if (r->header_bytes <= HTTP_HEADERS_MAX)
-        return size * n;
+        return len;
     r->ret = err_set(&r->err, OCI_E_REGISTRY, "'%s' answers with more than %d bytes of headers",
                      r->origin.host, HTTP_HEADERS_MAX);
     return 0;
@@ -153,7 +157,7 @@ static void stall_due(struct loop_timer *t)
     uint64_t limit = r->http->config->stall_timeout_ms * NSEC_PER_MSEC, quiet = now_ns() - r->last_ns;
     if (quiet < limit && loop_timer_arm(r->http->loop, t, limit - quiet, stall_due) == 0)
         return;
-    curl_multi_remove_handle(r->http->multi, r->easy);
+    http_remove(r);
     finish(r, err_set(&r->err, -ETIMEDOUT, "'%s' sent nothing for %llu ms", r->origin.host,
                       (unsigned long long)r->http->config->stall_timeout_ms));
 }
@@ -233,6 +237,7 @@ static int send_to(struct http_request *r, char *url, struct err *e)
                        "plain http to '%s' is refused: it is not named insecure in the configuration",
                        r->origin.host);
     r->header_bytes = r->redirect_bytes = 0;
+    r->head_whole = false;
     r->curl_text[0] = '\0';
     r->last_ns = now_ns();
     if (make_headers(r) < 0)
@@ -328,6 +333,9 @@ static int follow(struct http_request *r)
 
 void http_request_complete(struct http_request *r, CURLcode code)
 {
+    /* curl takes headers that end in their midst for all of them. */
+    if (r->ret == 0 && code == CURLE_OK && !r->head_whole)
+        code = CURLE_PARTIAL_FILE;
     if (r->ret == 0 && code == CURLE_OK && is_redirect(r)) {
         int ret = follow(r);
         if (ret < 0)

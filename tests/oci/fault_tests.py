@@ -4,6 +4,8 @@ import json
 import os
 import random
 import signal
+import socket
+import struct
 import subprocess
 import time
 
@@ -44,6 +46,24 @@ def cut_connections_are_resumed():
     ranges = [r[2].get("Range") for r in proxy.seen("GET .*/blobs/" + big["digest"])]
     assert ranges == [None, "bytes=1000000-", "bytes=2000000-"], ranges
     assert "cut" in done.events("retrying")[0]["reason"]
+    proxy.stop()
+
+
+def connections_reset_under_tls():
+    def reset(handler, proxy_):
+        code, headers, body = proxy_.ask(handler)
+        proxy_.send(handler, code, headers, body[:100_000])
+        handler.wfile.flush()
+        # No farewell of TLS: with SO_LINGER 0, close(2) sends RST, and writing to it raises SIGPIPE.
+        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        os.close(handler.connection.detach())
+        handler.close_connection = True
+
+    proxy = Proxy(registry, tls=tls)
+    place = Place({proxy.host: {"ca_file": tls.ca}})
+    proxy.fail("GET .*/blobs/" + one.layers[0]["digest"], reset, times=2)
+    place.pull(ref("library/python:slim", proxy)).ok(blobs=3)
+    place.holds(one)
     proxy.stop()
 
 
@@ -314,6 +334,7 @@ def a_full_disk_is_told():
 run([
     errors_are_told_apart,
     cut_connections_are_resumed,
+    connections_reset_under_tls,
     a_later_pull_resumes,
     a_server_without_ranges,
     what_passes_is_tried_again,
