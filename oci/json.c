@@ -6,6 +6,7 @@
  */
 #include "oci/json.h"
 
+#include "base/own.h"
 #include "oci/oci_error.h"
 
 #include <stdbool.h>
@@ -28,8 +29,8 @@ static size_t count_values(const char *text, size_t len)
     return values;
 }
 
-int json_parse(json_t **out, const void *data, size_t len, uint64_t max, const char *limit, const char *what,
-               struct err *e)
+static int parse(json_t **out, const void *data, size_t len, uint64_t max, const char *limit,
+                 const char *what, struct err *e)
 {
     if (len > max)
         return err_set(e, OCI_E_LIMIT, "%s has %zu bytes, more than %llu (limit %s)", what, len,
@@ -37,15 +38,34 @@ int json_parse(json_t **out, const void *data, size_t len, uint64_t max, const c
     if (count_values(data, len) > JSON_VALUES_MAX)
         return err_set(e, OCI_E_LIMIT, "%s has more than %d values", what, JSON_VALUES_MAX);
     json_error_t error;
-    json_t *doc = json_loadb(data, len, JSON_REJECT_DUPLICATES, &error);
-    if (!doc)
+    *out = json_loadb(data, len, JSON_REJECT_DUPLICATES, &error);
+    if (!*out)
         return err_set(e, OCI_E_FORMAT, "%s is not well-formed: line %d: %s", what, error.line, error.text);
-    if (!json_is_object(doc)) {
-        json_decref(doc);
-        return err_set(e, OCI_E_FORMAT, "%s is not an object", what);
-    }
-    *out = doc;
     return 0;
+}
+
+int json_parse(json_t **out, const void *data, size_t len, uint64_t max, const char *limit, const char *what,
+               struct err *e)
+{
+    CLEANUP(json_decrefpp) json_t *doc = NULL;
+    int ret = parse(&doc, data, len, max, limit, what, e);
+    if (ret == 0 && !json_is_object(doc))
+        ret = err_set(e, OCI_E_FORMAT, "%s is not an object", what);
+    if (ret == 0)
+        *out = STEAL(doc);
+    return ret;
+}
+
+int json_parse_list(json_t **out, const void *data, size_t len, uint64_t max, const char *limit,
+                    const char *what, struct err *e)
+{
+    CLEANUP(json_decrefpp) json_t *doc = NULL;
+    int ret = parse(&doc, data, len, max, limit, what, e);
+    if (ret == 0 && !json_is_array(doc))
+        ret = err_set(e, OCI_E_FORMAT, "%s is not a list", what);
+    if (ret == 0)
+        *out = STEAL(doc);
+    return ret;
 }
 
 static int wrong_type(const char *path, const char *key, const char *wanted, struct err *e)

@@ -23,6 +23,9 @@
  */
 int json_parse(json_t **out, const void *data, size_t len, uint64_t max, const char *limit, const char *what,
                struct err *e);
+/* The same for a document that is a list. */
+int json_parse_list(json_t **out, const void *data, size_t len, uint64_t max, const char *limit,
+                    const char *what, struct err *e);
 
 /* Members of `object`, which `path` names ("config.Env"; "" at the top). What is not there gives NULL and 0,
  * unless json_need_*() is asked; a failure gives NULL as well. What is borrowed lives as long as the

@@ -56,20 +56,30 @@ int store_sys(const struct store *s, const char *what, enum store_dir d, const c
     return err_sys(e, "cannot %s '%s/%s%s%s'", what, s->path, dir_name[d], d == DIR_TOP ? "" : "/", name);
 }
 
+static int make_dir(const char *path, struct err *e)
+{
+    if (mkdir(path, 0700) == 0 || errno == EEXIST)
+        return 0;
+    int why = errno;
+    /* On a read-only file system, a folder that is there gives that error as well. */
+    if (access(path, F_OK) == 0)
+        return 0;
+    errno = why;
+    return err_sys(e, "cannot create folder '%s' for the image store", path);
+}
+
 /* Makes a folder and those above it. */
 static int make_dirs(const char *path, struct err *e)
 {
     CLEANUP(mem_freep) char *copy = strdup(path);
-    if (!copy)
-        return err_set(e, -ENOMEM, "no memory for the path of the image store");
+    if (!copy || !*copy)
+        return err_set(e, copy ? -EINVAL : -ENOMEM, "the image store has no path");
     for (char *slash = strchr(copy + 1, '/');; slash = strchr(slash + 1, '/')) {
         if (slash)
             *slash = '\0';
-        /* On a read-only file system a folder that is there is reported so as well. */
-        if (mkdir(copy, 0700) < 0 && errno != EEXIST && access(copy, F_OK) < 0)
-            return err_sys(e, "cannot create folder '%s' for the image store", copy);
-        if (!slash)
-            return 0;
+        int ret = make_dir(copy, e);
+        if (ret < 0 || !slash)
+            return ret;
         *slash = '/';
     }
 }
@@ -290,7 +300,7 @@ int store_each(const struct store *s, enum store_dir d, store_name_fn *fn, void 
     CLEANUP(dir_closep) DIR *stream = fd < 0 ? NULL : fdopendir(fd);
     if (!stream)
         return store_sys(s, "open folder", d, "", e);
-    fd = -1;
+    (void)STEAL_FD(fd);
     for (;;) {
         errno = 0;
         const struct dirent *entry = readdir(stream);

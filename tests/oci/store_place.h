@@ -36,7 +36,8 @@ static inline int place_set_up(void **state)
     struct place *p = calloc(1, sizeof(*p));
     if (!p)
         return -1;
-    strcpy(p->dir, "/tmp/cubby-test-XXXXXX");
+    /* In memory where that is possible: what is tested does not depend on the disk, but syncing does. */
+    strcpy(p->dir, access("/dev/shm", W_OK) == 0 ? "/dev/shm/cubby-test-XXXXXX" : "/tmp/cubby-test-XXXXXX");
     if (!mkdtemp(p->dir))
         return -1;
     snprintf(p->path, sizeof(p->path), "%s/home/images", p->dir);
