@@ -167,7 +167,7 @@ deps: ## install what building and testing needs (apt; sudo when not root)
 	$(Q)tools/deps
 
 check: deps ## all tests; ends with "N passed, N failed, N skipped"
-	+$(Q)$(MAKE) -j$(shell nproc) programs assets tests lab $(KVM_TESTS) build/mkrootfs
+	+$(Q)$(MAKE) -j$(shell nproc) programs assets tests lab $(KVM_TESTS) build/mkrootfs build/merge-layers
 	+$(Q)tests/check $(STAGES)
 
 demo: deps ## build everything and run a command in a virtual machine of its own
@@ -176,6 +176,7 @@ demo: deps ## build everything and run a command in a virtual machine of its own
 
 bench: all lab ## measure against QEMU microvm in one lab session; writes build/bench/
 	$(Q)tests/bench/run
+	+$(Q)$(MAKE) build/merge-layers && tests/bench/merge
 
 SECONDS ?= 60
 fuzz: ## run each fuzz target for SECONDS=60; new inputs stay in build/fuzz/

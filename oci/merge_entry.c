@@ -95,19 +95,29 @@ static void stamp(struct merge *m, uint32_t node)
     }
 }
 
+/* libarchive reads a pax time of -1.25 as -1 s and then 0.25 s on top. */
+static struct timespec read_mtime(struct archive_entry *entry)
+{
+    struct timespec t = {.tv_sec = archive_entry_mtime(entry), .tv_nsec = archive_entry_mtime_nsec(entry)};
+    if (t.tv_nsec < 0 || t.tv_nsec >= 1000000000)
+        t.tv_nsec = 0;
+    if (t.tv_sec < 0 && t.tv_nsec > 0) {
+        t.tv_sec--;
+        t.tv_nsec = 1000000000 - t.tv_nsec;
+    }
+    return t;
+}
+
 static int read_meta(struct archive_entry *entry, struct ext4_meta *meta, struct err *e)
 {
     int64_t uid = archive_entry_uid(entry), gid = archive_entry_gid(entry);
     if (uid < 0 || uid > UINT32_MAX || gid < 0 || gid > UINT32_MAX)
         return err_set(e, OCI_E_FORMAT, "its owner %lld:%lld is beyond 32 bits", (long long)uid,
                        (long long)gid);
-    *meta = (struct ext4_meta){
-        .mode = archive_entry_perm(entry),
-        .uid = (uint32_t)uid,
-        .gid = (uint32_t)gid,
-        .mtime = {.tv_sec = archive_entry_mtime(entry), .tv_nsec = archive_entry_mtime_nsec(entry)}};
-    if (meta->mtime.tv_nsec < 0 || meta->mtime.tv_nsec >= 1000000000)
-        meta->mtime.tv_nsec = 0;
+    *meta = (struct ext4_meta){.mode = archive_entry_perm(entry),
+                               .uid = (uint32_t)uid,
+                               .gid = (uint32_t)gid,
+                               .mtime = read_mtime(entry)};
     return 0;
 }
 
