@@ -214,12 +214,13 @@ fmt: ## format all C files
 	clang-format -i $(C_FILES)
 
 install: all ## programs to $(PREFIX)/bin, assets to $(PREFIX)/lib/cubby, man pages
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/cubby $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/cubby $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5
 	install -m 755 build/cubby $(DESTDIR)$(PREFIX)/bin/
 	install -m 755 build/cubby-vmm $(DESTDIR)$(PREFIX)/lib/cubby/
 	ln -sf ../lib/cubby/cubby-vmm $(DESTDIR)$(PREFIX)/bin/cubby-vmm
 	install -m 644 $(ASSETS) $(DESTDIR)$(PREFIX)/lib/cubby/
-	install -m 644 $(MAN_FILES) $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 $(filter %.1,$(MAN_FILES)) $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 $(filter %.5,$(MAN_FILES)) $(DESTDIR)$(PREFIX)/share/man/man5/
 
 .PHONY: clean
 clean: ## remove build/ (the kernel's cache stays)

@@ -49,6 +49,16 @@ def cut_connections_are_resumed():
     proxy.stop()
 
 
+def progress_starts_the_count_anew():
+    proxy = Proxy(registry)
+    proxy.fail("GET .*/blobs/" + one.layers[0]["digest"], cut(300_000), times=7)
+    place = Place(insecure(proxy))
+    place.pull(ref("library/python:slim", proxy)).ok(blobs=3)
+    place.holds(one)
+    assert len(proxy.seen(one.layers[0]["digest"])) == 8  # more than "attempts"
+    proxy.stop()
+
+
 def connections_reset_under_tls():
     def reset(handler, proxy_):
         code, headers, body = proxy_.ask(handler)
@@ -334,6 +344,7 @@ def a_full_disk_is_told():
 run([
     errors_are_told_apart,
     cut_connections_are_resumed,
+    progress_starts_the_count_anew,
     connections_reset_under_tls,
     a_later_pull_resumes,
     a_server_without_ranges,
