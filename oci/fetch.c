@@ -71,8 +71,7 @@ static void later(struct fetch *f, uint64_t delay_ms)
         fetch_fail(f, -ENOMEM, "no memory for a timer");
 }
 
-/* --- life ------------------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 static int copy_params(struct fetch *f, const struct fetch_params *p)
 {
@@ -143,8 +142,7 @@ void fetch_fail(struct fetch *f, int ret, const char *why)
     over(f, ret);
 }
 
-/* --- failures --------------------------------------------------------------------------------------------
- */
+/* --- failures --- */
 
 static bool may_pass(int ret)
 {
@@ -222,8 +220,7 @@ static void failed(struct fetch *f, int ret)
     over(f, f->err.code);
 }
 
-/* --- the answer ------------------------------------------------------------------------------------------
- */
+/* --- the answer --- */
 
 /* Failures of the sink: with an errno they are our own. */
 static int of_sink(struct fetch *f, int ret)
@@ -391,8 +388,7 @@ static void answered(void *ctx, const struct http_request *r, int ret, const str
         over(f, 0);
 }
 
-/* --- the request -----------------------------------------------------------------------------------------
- */
+/* --- the request --- */
 
 static int send_request(struct fetch *f)
 {
@@ -413,7 +409,7 @@ static int send_request(struct fetch *f)
         .ops = &ops,
         .ctx = f,
     };
-    f->got = f->skip = 0;
+    f->skip = 0;
     f->expect = -1;
     f->words_len = 0;
     f->status = 0;
@@ -434,6 +430,7 @@ static int find_host(struct fetch *f)
 static void send_due(struct loop_timer *t)
 {
     struct fetch *f = CONTAINER_OF(t, struct fetch, timer);
+    f->got = f->retry_after_ms = 0;
     int ret = of_sink(f, f->params.ops->prepare(f->params.ctx, &f->offset, &f->err));
     if (ret == -EAGAIN) {
         f->own_failure = false;

@@ -23,8 +23,7 @@ struct watch {
     struct http *http;
 };
 
-/* --- libcurl's work, and what comes of it ----------------------------------------------------------------
- */
+/* --- libcurl's work, and what comes of it --- */
 
 /* Lets curl act on a socket (or on its timer). */
 static void act(struct http *h, curl_socket_t fd, int what)

@@ -62,8 +62,7 @@ static void finish(struct http_request *r, int ret)
     request_free(r);
 }
 
-/* --- The answer, as it comes in --------------------------------------------------------------------------
- */
+/* --- The answer, as it comes in --- */
 
 static bool is_redirect(const struct http_request *r)
 {
@@ -148,8 +147,7 @@ const struct url_origin *http_origin(const struct http_request *r)
     return &r->origin;
 }
 
-/* --- Sending ---------------------------------------------------------------------------------------------
- */
+/* --- Sending --- */
 
 static void stall_due(struct loop_timer *t)
 {
@@ -199,6 +197,7 @@ static void set_options(struct http_request *r)
     curl_easy_setopt(c, CURLOPT_PRIVATE, r);
     curl_easy_setopt(c, CURLOPT_URL, r->url);
     curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, r->origin.https ? "https" : "http");
+    curl_easy_setopt(c, CURLOPT_SSLVERSION, (long)CURL_SSLVERSION_TLSv1_2); /* or later */
     curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(c, CURLOPT_QUICK_EXIT, 1L); /* cancelling does not wait for the name server */
     curl_easy_setopt(c, CURLOPT_ERRORBUFFER, r->curl_text);
@@ -303,8 +302,7 @@ int http_start(struct http *h, const struct http_params *p, struct http_request 
     return 0;
 }
 
-/* --- The end ---------------------------------------------------------------------------------------------
- */
+/* --- The end --- */
 
 /* Sends the request once more, to where the answer points. */
 static int follow(struct http_request *r)

@@ -42,8 +42,7 @@ static void fail(struct pull *p, int ret, const struct err *e)
         registry_cancel(p->registry);
 }
 
-/* --- downloads -------------------------------------------------------------------------------------------
- */
+/* --- downloads --- */
 
 static void blob_waits(void *ctx)
 {
@@ -116,8 +115,7 @@ static int begin_blob(struct pull *p, struct pull_blob *b, struct err *e)
     return ret;
 }
 
-/* --- the merge -------------------------------------------------------------------------------------------
- */
+/* --- the merge --- */
 
 /* Without an index, only the image's configuration says what it is for. With one, the index has the last
  * word: configurations are known to leave the variant out. */
@@ -199,8 +197,7 @@ static void merge_has_news(struct loop_source *s, uint32_t events_seen)
     go_on(p);
 }
 
-/* --- both ------------------------------------------------------------------------------------------------
- */
+/* --- both --- */
 
 /* Starts what can be started. */
 static int advance(struct pull *p, struct err *e)
