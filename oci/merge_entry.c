@@ -8,6 +8,7 @@
 #include "oci/merge_inner.h"
 
 #include "oci/oci_error.h"
+#include "oci/printable.h"
 
 #include <errno.h>
 #include <ext2fs/ext2_fs.h>
@@ -168,7 +169,7 @@ static int make_file(struct layer *l, struct archive_entry *entry, uint32_t fold
 static int make_link(struct merge *m, const char *to, uint32_t folder, const char *name, uint32_t *node,
                      struct err *e)
 {
-    char text[4 * ENTRY_NAME_MAX + 8];
+    char text[PRINTABLE_CAP];
     struct place at;
     int ret = path_clean(m, to, m->target, &at, e);
     if (ret == 0)
@@ -177,11 +178,9 @@ static int make_link(struct merge *m, const char *to, uint32_t folder, const cha
         return ret;
     uint32_t target = child_of(m, &at);
     if (target == TREE_NONE)
-        return err_set(e, OCI_E_FORMAT, "a hard link to '%.300s', which is not there",
-                       path_printable(to, text));
+        return err_set(e, OCI_E_FORMAT, "a hard link to '%s', which is not there", printable(to, text));
     if (tree_node(m->tree, target)->type == EXT2_FT_DIR)
-        return err_set(e, OCI_E_FORMAT, "a hard link to '%.300s', which is a folder",
-                       path_printable(to, text));
+        return err_set(e, OCI_E_FORMAT, "a hard link to '%s', which is a folder", printable(to, text));
     return ext4_image_link(m->img, folder, name, target, node, e);
 }
 

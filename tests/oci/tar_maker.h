@@ -39,7 +39,8 @@ static inline void tar_header(struct tar_maker *t, char type, const char *name, 
                               uint64_t size)
 {
     char h[512] = {0};
-    memcpy(h, name, strnlen(name, 100));
+    size_t name_len = strlen(name), link_len = strlen(link);
+    memcpy(h, name, name_len < 100 ? name_len : 100);
     memcpy(h + 100, "0000644", 7);
     memcpy(h + 108, "0000000", 7);
     memcpy(h + 116, "0000000", 7);
@@ -47,7 +48,7 @@ static inline void tar_header(struct tar_maker *t, char type, const char *name, 
     memcpy(h + 136, "00000000100", 11);
     memset(h + 148, ' ', 8);
     h[156] = type;
-    memcpy(h + 157, link, strnlen(link, 100));
+    memcpy(h + 157, link, link_len < 100 ? link_len : 100);
     memcpy(h + 257,
            "ustar\0"
            "00",

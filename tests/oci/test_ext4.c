@@ -446,6 +446,8 @@ static void a_place_that_cannot_be_written_is_named(void **state)
     assert_int_equal(ext4_image_create(&img, "/nonexistent/img", &params, &e), -ENOENT);
     assert_non_null(strstr(e.text, "/nonexistent/img"));
     assert_int_equal(ext4_image_create(&img, p->dir, &params, &e), -EISDIR);
+    assert_int_equal(ext4_image_create(&img, "/dev/zero", &params, &e), -EINVAL);
+    assert_int_equal(access("/dev/zero", F_OK), 0);
     assert_null(img);
     ext4_image_abort(NULL);
     ext4_image_abort(p->img);
