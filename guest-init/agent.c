@@ -11,6 +11,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "guest-init/detached.h"
 #include "guest-init/exec.h"
 #include "guest-init/files.h"
 #include "guest-init/session.h"
@@ -55,15 +56,24 @@ void agent_drop_exec(struct agent *a, struct exec *x)
         }
 }
 
+/* Executions that only linger make room, their processes go on, unwatched; then the oldest that is kept. */
+static struct exec *dispensable(struct agent *a)
+{
+    for (uint32_t i = 0; i < a->exec_count; i++) {
+        struct exec *x = a->execs[i];
+        if (x->state == EXEC_LINGERING && !x->viewers && !detached_is_kept(x))
+            return x;
+    }
+    return detached_oldest(a);
+}
+
 bool agent_add_exec(struct agent *a, struct exec *x)
 {
-    /* Executions that only linger make room: their processes go on, unwatched. */
-    for (uint32_t i = 0; a->exec_count == AGENT_EXECS_MAX && i < a->exec_count; i++)
-        if (a->execs[i]->state == EXEC_LINGERING) {
-            struct exec *old = a->execs[i];
-            agent_drop_exec(a, old);
-            exec_destroy(old);
-        }
+    struct exec *old = a->exec_count == AGENT_EXECS_MAX ? dispensable(a) : NULL;
+    if (old) {
+        agent_drop_exec(a, old);
+        exec_destroy(old);
+    }
     if (a->exec_count == AGENT_EXECS_MAX)
         return false;
     a->execs[a->exec_count++] = x;
@@ -161,6 +171,20 @@ static void accept_again(struct loop_timer *t)
         agent_arm(a, &a->accept_timer, OVERLOAD_PAUSE_MS, accept_again);
 }
 
+/* Who has had its result longest, and did not close, makes room. */
+static void make_room(struct agent *a)
+{
+    uint32_t oldest = a->session_count;
+    for (uint32_t i = 0; i < a->session_count; i++)
+        if (a->sessions[i]->phase == SESSION_CLOSING &&
+            (oldest == a->session_count || a->sessions[i]->closing_ns < a->sessions[oldest]->closing_ns))
+            oldest = i;
+    if (oldest == a->session_count)
+        return;
+    session_destroy(a->sessions[oldest]);
+    a->sessions[oldest] = a->sessions[--a->session_count];
+}
+
 static void turn_away(int fd)
 {
     struct msg_error m = {
@@ -177,6 +201,8 @@ static void accept_event(struct loop_source *src, uint32_t events)
     struct agent *a = CONTAINER_OF(src, struct agent, listener);
     int fd = accept4(a->config.listen_fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
     log_debug(LOG_INIT, "accept: %d", fd);
+    if (fd >= 0 && a->session_count == AGENT_SESSIONS_MAX)
+        make_room(a);
     if (fd >= 0 && a->session_count < AGENT_SESSIONS_MAX) {
         session_accept(a, fd);
     } else if (fd >= 0) {
@@ -294,10 +320,13 @@ static void stop_overdue(struct loop_timer *t)
     a->stop_killed = true;
     for (uint32_t i = 0; i < a->exec_count; i++) {
         struct exec *x = a->execs[i];
+        viewers_hurry(x);
         if (x->state == EXEC_LINGERING)
             tree_kill(&x->tree);
         else
             exec_kill(x);
+        viewers_go(x);
+        exec_advance(x);
     }
     if (!a->stopped)
         agent_arm(a, &a->stop_timer, KILLED_STOP_MS, stop_overdue);
@@ -310,8 +339,10 @@ void agent_stop(struct agent *a, enum bye_reason why, uint32_t grace_ms)
     a->stopping = true;
     a->why = why;
     loop_remove(&a->listener);
-    for (uint32_t i = 0; i < a->exec_count; i++)
+    for (uint32_t i = 0; i < a->exec_count; i++) {
         exec_stop(a->execs[i], grace_ms);
+        exec_advance(a->execs[i]); /* what was only kept is over now */
+    }
     agent_arm(a, &a->stop_timer, grace_ms, stop_overdue);
     loop_stop(a->loop); /* wakes the loop when nothing else would */
 }

@@ -28,6 +28,7 @@ struct agent_config {
     int listen_fd;        /* listening and non-blocking; the agent's from then on */
     int box_group;        /* cgroup directory that holds the executions' groups; -1: process groups instead */
     bool reset_oom_score; /* this process has an oom_score_adj that children must not inherit */
+    size_t keep_max; /* bytes of output kept of detached executions, all together; 0: DETACHED_KEEP_MAX */
     struct msg_ready ready;
 };
 
@@ -41,6 +42,7 @@ struct agent {
     struct session *sessions[AGENT_SESSIONS_MAX];
     uint32_t exec_count, session_count;
     uint64_t last_id;
+    size_t kept_bytes;  /* memory of all keeps */
     uint64_t oom_kills; /* told to the host so far */
     bool sweep;         /* something is OVER and to be freed */
     bool stopping, stopped;

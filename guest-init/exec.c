@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Theory of operation: events (the child's report, its death, the end of a stream, a timer, a frame) note
- * what they know and call advance(), the one place that decides whether the result can be told. It is told
- * when the leader was waited for, both output streams are through, and, if the tree was told to die, nothing
- * of it is left. All by callbacks of one loop, so there are no locks; nothing is freed in a callback, but
- * marked EXEC_OVER for the agent's sweep.
+ * what they know and call exec_advance(), the one place that decides whether the result can be told. It is
+ * told when the leader was waited for, both output streams are through, and, if the tree was told to die,
+ * nothing of it is left. All by callbacks of one loop, so there are no locks; nothing is freed in a callback,
+ * but marked EXEC_OVER for the agent's sweep.
  */
 #include "guest-init/exec.h"
 
@@ -13,6 +13,7 @@
 #include "base/own.h"
 #include "guest-init/agent.h"
 #include "guest-init/child.h"
+#include "guest-init/detached.h"
 #include "guest-init/session.h"
 #include "guest-init/tty.h"
 
@@ -28,8 +29,6 @@
 #define SPAWN_DEADLINE_MS 30000u /* from fork to execve: an image on a slow disk, not a FIFO named passwd */
 #define DRAIN_GRACE_MS    100u   /* for output of processes that outlive their leader */
 #define DEATH_DEADLINE_MS 5000u  /* for a killed tree to be gone; longer only in uninterruptible sleep */
-
-static void advance(struct exec *x);
 
 /* --- the end --- */
 
@@ -77,13 +76,11 @@ static void tell_result(struct exec *x)
     x->in.conn = NULL;
     if (!s)
         return;
-    struct msg_exited m;
     uint8_t frame[FRAME_HEADER + 48];
-    fill_result(x, &m);
-    session_finish(s, frame, msg_exited_encode(&m, frame, sizeof(frame)));
+    session_finish(s, frame, msg_exited_encode(&x->result, frame, sizeof(frame)));
 }
 
-static void advance(struct exec *x)
+void exec_advance(struct exec *x)
 {
     if (!x->reaped || x->state == EXEC_OVER)
         return;
@@ -92,20 +89,31 @@ static void advance(struct exec *x)
         if ((x->stopping || x->killed) && !gone && !x->tree_given_up)
             return;
         loop_timer_disarm(&x->deadline);
-        if (x->session && !(x->out[0].done && x->out[1].done))
+        if ((x->session || x->detached) && !(x->out[0].done && x->out[1].done))
             return;
         loop_timer_disarm(&x->drain);
-        tell_result(x);
+        fill_result(x, &x->result);
         x->state = EXEC_LINGERING;
+        tell_result(x);
+        viewers_go(x);
+        if (detached_is_kept(x))
+            detached_trim(x);
     }
-    if (x->state == EXEC_LINGERING && gone)
+    if (x->state != EXEC_LINGERING || x->viewers)
+        return;
+    if (detached_is_kept(x)) {
+        detached_hold_bound(x->agent);
+        return;
+    }
+    detached_fini(x);
+    if (gone)
         exec_over(x);
 }
 
 /* Who sends KILL wants the end: output that it has no credit for is dropped then. */
 static void end_streams(struct exec *x)
 {
-    bool patient = !(x->flags & EXIT_KILLED);
+    bool patient = x->detached || !(x->flags & EXIT_KILLED); /* a keep has room for all */
     out_stream_end(&x->out[0], patient);
     out_stream_end(&x->out[1], patient);
 }
@@ -116,10 +124,22 @@ static void drain_over(struct loop_timer *t)
     end_streams(x);
 }
 
-static void stream_done(struct out_stream *s)
+static struct exec *exec_of(struct out_stream *s)
 {
     struct out_stream *first = s - (s->id - STREAM_STDOUT);
-    advance(CONTAINER_OF(first, struct exec, out[0]));
+    return CONTAINER_OF(first, struct exec, out[0]);
+}
+
+static void stream_done(struct out_stream *s)
+{
+    struct exec *x = exec_of(s);
+    viewers_go(x);
+    exec_advance(x);
+}
+
+static void stream_kept(struct out_stream *s)
+{
+    viewers_go(exec_of(s));
 }
 
 void exec_leader_ended(struct exec *x, int status, const struct rusage *usage)
@@ -139,15 +159,16 @@ void exec_leader_ended(struct exec *x, int status, const struct rusage *usage)
     in_stream_close(&x->in);
     out_stream_leader_gone(&x->out[0]);
     out_stream_leader_gone(&x->out[1]);
-    advance(x);
+    exec_advance(x);
     if (x->state == EXEC_ENDING)
         agent_arm(x->agent, &x->drain, DRAIN_GRACE_MS, drain_over);
 }
 
 void exec_check_tree(struct exec *x)
 {
-    if (x->state == EXEC_LINGERING || (x->state == EXEC_ENDING && (x->stopping || x->killed)))
-        advance(x);
+    if ((x->state == EXEC_LINGERING && !x->tree.gone) ||
+        (x->state == EXEC_ENDING && (x->stopping || x->killed)))
+        exec_advance(x);
 }
 
 /* --- ending it --- */
@@ -158,7 +179,7 @@ static void death_overdue(struct loop_timer *t)
     log_warn(LOG_EXEC, "execution %llu: processes survive SIGKILL (uninterruptible?)",
              (unsigned long long)x->id);
     x->tree_given_up = true;
-    advance(x);
+    exec_advance(x);
 }
 
 static void kill_tree(struct exec *x)
@@ -210,12 +231,13 @@ void exec_kill(struct exec *x)
 void exec_abandon(struct exec *x)
 {
     x->session = NULL;
+    x->detached = false; /* nobody knows its id yet */
     x->in.conn = NULL;
     in_stream_close(&x->in);
     kill_tree(x);
     out_stream_discard(&x->out[0]);
     out_stream_discard(&x->out[1]);
-    advance(x);
+    exec_advance(x);
 }
 
 /* --- the beginning --- */
@@ -235,12 +257,19 @@ static void started(struct exec *x)
     if (!x->killed && x->timeout_ms)
         agent_arm(x->agent, &x->deadline, x->timeout_ms, time_is_up);
     for (int i = 0; i < 2; i++) {
-        if (!x->out[i].done)
+        if (x->detached)
+            x->out[i].keep = &x->keep[i];
+        else if (!x->out[i].done)
             x->out[i].conn = conn;
         x->out[i].on_done = stream_done;
-        out_stream_go(&x->out[i]);
+        x->out[i].on_kept = stream_kept;
     }
-    in_stream_start(&x->in, conn);
+    if (x->detached)
+        detached_started(x);
+    else
+        in_stream_start(&x->in, conn);
+    out_stream_go(&x->out[0]);
+    out_stream_go(&x->out[1]);
 }
 
 /* Not started: the client is told why, and what there is of the execution is cleared away. */
@@ -248,11 +277,12 @@ static void refused(struct exec *x, const struct msg_error *m)
 {
     struct session *s = x->session;
     x->session = NULL;
+    x->detached = false;
     x->state = EXEC_ENDING;
     if (s)
         session_error(s, m);
     kill_tree(x);
-    advance(x);
+    exec_advance(x);
 }
 
 void exec_read_report(struct exec *x)
@@ -319,12 +349,16 @@ int exec_credit(struct exec *x, const struct msg_window *m)
     struct out_stream *s = &x->out[m->stream - STREAM_STDOUT];
     if (s->done)
         return 0; /* crossed our STREAM_EOF on the way */
-    return out_stream_credit(s, m->credit) ? 0 : -EPROTO;
+    if (!out_stream_credit(s, m->credit))
+        return -EPROTO;
+    if (x->state != EXEC_SPAWNING)
+        out_stream_go(s);
+    return 0;
 }
 
 int exec_resize(struct exec *x, const struct msg_resize *m)
 {
-    if (x->tty < 0)
+    if (!x->terminal)
         return -EPROTO;
     tty_resize(x->tty, m->rows, m->cols);
     return 0;
@@ -356,6 +390,7 @@ void exec_destroy(struct exec *x)
     out_stream_fini(&x->out[0]);
     out_stream_fini(&x->out[1]);
     fd_closep(&x->tty);
+    detached_fini(x);
     tree_fini(&x->tree);
     free(x);
 }

@@ -8,19 +8,25 @@
  * SPAWNING: forked, on its way to execve(). RUNNING: STARTED was sent. ENDING: the leader was waited for; its
  * last output, and the death of a killed tree, are outstanding. LINGERING: the result is told; processes that
  * the leader left behind go on. An execution without processes is over and freed by the agent's next sweep.
+ *
+ * A detached execution has viewers in place of a session from STARTED on, any number of them. LINGERING, it
+ * keeps its result and last output until it is forgotten (guest-init/detached.h).
  */
 #ifndef CUBBY_GUEST_INIT_EXEC_H
 #define CUBBY_GUEST_INIT_EXEC_H
 
 #include "base/loop.h"
+#include "guest-init/keep.h"
 #include "guest-init/stream.h"
 #include "guest-init/tree.h"
+#include "proto/detached.h"
 #include "proto/exec.h"
 
 #include <sys/resource.h>
 
 struct agent;
 struct session;
+struct viewer;
 
 enum exec_state {
     EXEC_SPAWNING,
@@ -50,7 +56,17 @@ struct exec {
     int status; /* of wait(2) */
     struct rusage usage;
     struct cgroup_stats stats;
-    uint32_t flags; /* enum exit_flags */
+    uint32_t flags;           /* enum exit_flags */
+    struct msg_exited result; /* once LINGERING */
+    uint32_t wishes;          /* enum exec_flags of the request */
+    bool terminal;
+    char command[ITEM_COMMAND_MAX + 1];
+
+    /* Of a detached one. */
+    bool detached, forgotten; /* forgotten: asked to be removed, gone when its last viewer is */
+    struct keep keep[2];      /* stdout, stderr */
+    struct viewer *viewers;   /* its clients, once STARTED */
+    struct viewer *typist;    /* the one that holds stdin */
 };
 
 /* Starts what `q` asks for and answers `s` in the end by STARTED or ERROR. 0 with the new execution in *out,
@@ -77,6 +93,8 @@ void exec_conn_drained(struct exec *x);
 void exec_leader_ended(struct exec *x, int status, const struct rusage *usage);
 /* Some process of this machine was reaped: is the tree gone? */
 void exec_check_tree(struct exec *x);
+/* A viewer has left, or the execution is forgotten: is it over? */
+void exec_advance(struct exec *x);
 
 /* Inside exec*.c: watches the child's report, and takes it (started, or not, or not said yet). */
 int exec_watch_report(struct exec *x, struct err *e);

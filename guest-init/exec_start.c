@@ -8,6 +8,7 @@
 #include "base/own.h"
 #include "guest-init/agent.h"
 #include "guest-init/child.h"
+#include "guest-init/detached.h"
 #include "guest-init/exec.h"
 #include "guest-init/tty.h"
 
@@ -123,9 +124,9 @@ static void init_streams(struct exec *x, struct ends *n, const struct exec_reque
 static int prepare(struct exec *x, struct ends *n, const struct exec_request *q, struct msg_error *why)
 {
     struct err e = {0};
-    if (q->flags & EXEC_DETACHED) {
-        err_set(&e, -EOPNOTSUPP, "this agent does not run detached executions");
-        return fail(why, STAGE_UNSUPPORTED, &e);
+    if (x->detached && detached_prepare(x, q) < 0) {
+        err_set(&e, -ENOMEM, "no memory to keep the output of another detached execution");
+        return fail(why, STAGE_RESOURCE, &e);
     }
     struct cgroup_limits limits = {q->memory_max, q->pids_max, q->cpu_millis};
     int ret = tree_create(&x->tree, x->agent->config.box_group, x->id, &limits, &e);
@@ -136,6 +137,16 @@ static int prepare(struct exec *x, struct ends *n, const struct exec_request *q,
     if (open_report(x, n, &e) < 0)
         return fail(why, STAGE_RESOURCE, &e);
     return 0;
+}
+
+/* The arguments with blanks between them, as far as there is room; for people who read lists. */
+static void note_command(struct exec *x, const char *const *argv)
+{
+    size_t len = 0;
+    for (; *argv && len < ITEM_COMMAND_MAX; argv++) {
+        int n = snprintf(x->command + len, sizeof(x->command) - len, "%s%s", len ? " " : "", *argv);
+        len += n < 0 ? 0 : (size_t)n;
+    }
 }
 
 int exec_start(struct exec **out, struct agent *a, struct session *s, const struct exec_request *q,
@@ -151,6 +162,10 @@ int exec_start(struct exec **out, struct agent *a, struct session *s, const stru
     x->id = ++a->last_id;
     x->timeout_ms = q->timeout_ms;
     x->grace_ms = q->grace_ms;
+    x->wishes = q->flags;
+    x->detached = q->flags & EXEC_DETACHED;
+    x->terminal = q->tty;
+    note_command(x, q->argv);
 
     CLEANUP(ends_close) struct ends n = {{-1, -1, -1}, {-1, -1, -1}, -1, -1};
     int ret = prepare(x, &n, q, why);

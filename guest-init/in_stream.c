@@ -86,6 +86,16 @@ void in_stream_start(struct in_stream *s, struct conn *conn)
     watch(s);
 }
 
+uint32_t in_stream_hand_over(struct in_stream *s)
+{
+    s->conn = NULL;
+    s->told = false;
+    s->owed = 0;
+    /* What the workload has not taken yet counts against the window of whoever comes. */
+    s->credit = s->fd < 0 || s->eof ? 0 : STDIN_WINDOW - (uint32_t)ring_len(&s->buf);
+    return s->credit;
+}
+
 /* All that was sent is passed on, and the client has ended: so does the workload's stdin. */
 static void close_at_end(struct in_stream *s)
 {

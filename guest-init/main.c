@@ -46,6 +46,7 @@
 struct init {
     struct boot_config config;
     struct msg_ready ready;
+    size_t keep_max; /* bytes of output of detached executions */
     struct agent *agent;
     int disk;      /* that the box writes to, or -1 */
     int box_group; /* until the agent takes it */
@@ -128,6 +129,7 @@ static int phase_cgroup(struct init *i, struct err *e)
     sysinfo(&info);
     uint64_t memory = (uint64_t)info.freeram * info.mem_unit;
     i->box_group = cgroup_make_box(CGROUP_ROOT, memory, &i->ready.memory_bytes, e);
+    i->keep_max = (size_t)cgroup_reserve(memory) / 2;
     return i->box_group < 0 ? i->box_group : 0;
 }
 
@@ -155,6 +157,7 @@ static int phase_agent(struct init *i, struct err *e)
     snprintf(i->ready.release, sizeof(i->ready.release), "%.*s", READY_RELEASE_MAX, name.release);
     struct agent_config c = {
         .listen_fd = listen_vsock(e), .box_group = i->box_group, .reset_oom_score = true, .ready = i->ready};
+    c.keep_max = i->keep_max;
     if (c.listen_fd < 0)
         return c.listen_fd;
     return agent_create(&i->agent, &c, e);

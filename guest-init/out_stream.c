@@ -3,7 +3,8 @@
  * Theory of operation: the pipe is the buffer. Bytes are read only when the client has given credit and its
  * socket has taken all before; then one read, one frame. A stream that may not read is taken out of the epoll
  * set altogether, because a pipe whose writers are gone would report EPOLLHUP for ever. So a client that
- * takes nothing costs no memory here: the pipe fills, and the writer blocks.
+ * takes nothing costs no memory here: the pipe fills, and the writer blocks. A detached execution's stream
+ * has no client but a keep, which takes all at once.
  *
  * The end: when the leader is gone, its bytes are all in the pipe (FIONREAD counts them). Usually the end of
  * file follows at once; when left-over processes hold the pipe, out_stream_cut() ends the stream after
@@ -11,6 +12,7 @@
  */
 #include "base/own.h"
 #include "guest-init/conn.h"
+#include "guest-init/keep.h"
 #include "guest-init/stream.h"
 
 #include <errno.h>
@@ -79,7 +81,12 @@ static void send_bytes(struct out_stream *s, size_t n)
     frame_header_put(s->scratch->frame, s->id == STREAM_STDOUT ? FRAME_STDOUT : FRAME_STDERR, (uint32_t)n);
     conn_send(s->conn, s->scratch->frame, FRAME_HEADER + n);
     s->credit -= n;
-    s->must_send -= n < s->must_send ? n : s->must_send;
+}
+
+static void keep_bytes(struct out_stream *s, size_t n)
+{
+    keep_put(s->keep, s->scratch->frame + FRAME_HEADER, n);
+    s->on_kept(s);
 }
 
 static void out_event(struct loop_source *src, uint32_t events)
@@ -101,6 +108,9 @@ static void out_event(struct loop_source *src, uint32_t events)
         }
         if (s->conn)
             send_bytes(s, (size_t)n);
+        else if (s->keep && !s->done)
+            keep_bytes(s, (size_t)n);
+        s->must_send -= (size_t)n < s->must_send ? (size_t)n : s->must_send;
     }
     out_stream_go(s);
 }
@@ -110,7 +120,6 @@ bool out_stream_credit(struct out_stream *s, uint32_t bytes)
     if (bytes > STREAM_WINDOW_MAX - s->credit)
         return false;
     s->credit += bytes;
-    out_stream_go(s);
     return true;
 }
 

@@ -2,14 +2,17 @@
 /*
  * Theory of operation: a table says which frames a phase takes and who handles them; all others are the
  * client's fault and end the connection with ERROR. A client that breaks the protocol, or is gone, loses its
- * execution with all its processes. The end is always the same: the last frame, a half close, and a short
- * wait for the client's close, so that nothing sent is lost on the way.
+ * execution with all its processes. The end is always the same: the last frame, a half close, and a wait for
+ * the client's close, so that nothing sent is lost on the way. Only after ERROR that wait is short: a client
+ * may read its output and result as late as it likes, as long as there are places for others.
  */
 #include "guest-init/session.h"
 
+#include "base/io.h"
 #include "base/log.h"
 #include "base/own.h"
 #include "guest-init/agent.h"
+#include "guest-init/detached.h"
 #include "guest-init/exec.h"
 #include "proto/exec.h"
 #include "proto/ports.h"
@@ -24,13 +27,20 @@
 
 /* docs/protocol.md states both. */
 #define REQUEST_DEADLINE_MS 10000u /* from the connection to a whole request */
-#define CLOSING_DEADLINE_MS 5000u  /* for the client to close after the last frame */
+#define CLOSING_DEADLINE_MS 5000u  /* for the client to close after ERROR */
+
+/* What the client had started ends with it; what is detached goes on. */
+static void let_go(struct session *s)
+{
+    if (s->exec)
+        exec_abandon(STEAL(s->exec));
+    viewer_close(&s->viewer);
+}
 
 static void session_over(struct session *s)
 {
     loop_timer_disarm(&s->deadline);
-    if (s->exec)
-        exec_abandon(STEAL(s->exec));
+    let_go(s);
     conn_close(&s->conn);
     s->phase = SESSION_OVER;
     s->agent->sweep = true;
@@ -47,17 +57,16 @@ void session_finish(struct session *s, const void *frame, size_t len)
     conn_send(&s->conn, frame, len);
     conn_ignore_input(&s->conn);
     s->phase = SESSION_CLOSING;
-    agent_arm(s->agent, &s->deadline, CLOSING_DEADLINE_MS, closing_overdue);
-    if (s->phase == SESSION_CLOSING)
-        conn_finish(&s->conn);
+    s->closing_ns = now_ns();
+    conn_finish(&s->conn);
 }
 
 void session_error(struct session *s, const struct msg_error *m)
 {
     uint8_t frame[MSG_FRAME_MAX];
-    if (s->exec)
-        exec_abandon(STEAL(s->exec));
+    let_go(s);
     session_finish(s, frame, msg_error_encode(m, frame, sizeof(frame)));
+    agent_arm(s->agent, &s->deadline, CLOSING_DEADLINE_MS, closing_overdue);
 }
 
 static void __attribute__((format(printf, 4, 5)))
@@ -116,6 +125,19 @@ static int on_exec(struct session *s, const struct frame *f)
     return 0;
 }
 
+void session_attached(struct session *s, struct exec *x)
+{
+    loop_timer_disarm(&s->deadline);
+    s->phase = SESSION_ATTACHED;
+    viewer_open(&s->viewer, x, s);
+}
+
+void session_listing(struct session *s)
+{
+    loop_timer_disarm(&s->deadline);
+    s->phase = SESSION_LISTING;
+}
+
 static int on_ping(struct session *s, const struct frame *f)
 {
     uint64_t cookie;
@@ -135,6 +157,11 @@ static int on_shutdown(struct session *s, const struct frame *f)
     s->phase = SESSION_CONTROL; /* BYE will come this way */
     agent_stop(s->agent, BYE_SHUTDOWN, m.grace_ms);
     return 0;
+}
+
+static int on_viewer(struct session *s, const struct frame *f)
+{
+    return viewer_frame(&s->viewer, f);
 }
 
 static int on_stdin(struct session *s, const struct frame *f)
@@ -186,6 +213,9 @@ static const struct rule {
 } rules[] = {
     [FRAME_HELLO] = {IN(HELLO), on_hello},
     [FRAME_EXEC] = {IN(REQUEST), on_exec},
+    [FRAME_LIST] = {IN(REQUEST), detached_on_list},
+    [FRAME_ATTACH] = {IN(REQUEST), detached_on_attach},
+    [FRAME_REMOVE] = {IN(REQUEST), detached_on_remove},
     [FRAME_STDIN] = {IN(EXEC), on_stdin},
     [FRAME_SIGNAL] = {IN(EXEC), on_signal},
     [FRAME_KILL] = {IN(EXEC), on_kill},
@@ -193,14 +223,19 @@ static const struct rule {
     [FRAME_STREAM_EOF] = {IN(EXEC), on_stream_eof},
     [FRAME_WINDOW] = {IN(EXEC), on_window},
     [FRAME_SHUTDOWN] = {IN(REQUEST) | IN(CONTROL), on_shutdown},
-    [FRAME_PING] = {IN(REQUEST) | IN(EXEC) | IN(CONTROL), on_ping},
+    [FRAME_PING] = {IN(REQUEST) | IN(EXEC) | IN(ATTACHED) | IN(LISTING) | IN(CONTROL), on_ping},
 };
+
+/* What a client may send to an execution it may send to a detached one. */
+static const struct rule attached = {IN(ATTACHED), on_viewer};
 
 static void session_frame(struct conn *c, const struct frame *f)
 {
     struct session *s = CONTAINER_OF(c, struct session, conn);
     log_debug(LOG_INIT, "session %d: %s", c->fd, frame_name(f->type));
     const struct rule *rule = f->type < ARRAY_LEN(rules) ? &rules[f->type] : NULL;
+    if (rule && s->phase == SESSION_ATTACHED && rule->phases & IN(EXEC) && f->type != FRAME_PING)
+        rule = &attached;
     if (!rule || !rule->handle || !(rule->phases & 1u << s->phase))
         fail(s, STAGE_PROTOCOL, EPROTO, "%s is not expected here", frame_name(f->type));
     else if (rule->handle(s, f) < 0)
@@ -231,6 +266,10 @@ static void session_drained(struct conn *c)
         connected(s);
     else if (s->phase == SESSION_EXEC && s->exec)
         exec_conn_drained(s->exec);
+    else if (s->phase == SESSION_ATTACHED)
+        viewer_go(&s->viewer);
+    else if (s->phase == SESSION_LISTING)
+        detached_list_go(s);
     else if (s->phase == SESSION_CLOSING)
         conn_finish(c);
 }
@@ -288,8 +327,7 @@ struct session *session_control(struct agent *a, int fd)
 void session_destroy(struct session *s)
 {
     loop_timer_disarm(&s->deadline);
-    if (s->exec)
-        exec_abandon(STEAL(s->exec));
+    let_go(s);
     conn_close(&s->conn);
     free(s);
 }

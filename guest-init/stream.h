@@ -12,6 +12,7 @@
 #include "proto/msg.h"
 
 struct conn;
+struct keep;
 
 /* Room for one data frame, header included; shared by all streams of a loop, used within one callback. */
 struct stream_scratch {
@@ -23,17 +24,19 @@ struct out_stream {
     struct loop *loop;
     struct loop_source src;
     struct stream_scratch *scratch;
-    struct conn *conn; /* NULL: read and throw away */
+    struct conn *conn; /* NULL: read and keep, or throw away */
+    struct keep *keep; /* of a detached execution; NULL */
     int fd;            /* owned; -1 when closed */
     enum stream id;
     uint64_t credit;  /* bytes that the client still takes */
-    size_t must_send; /* bytes that were in the pipe when the leader ended, not sent yet */
+    size_t must_send; /* bytes that were in the pipe when the leader ended, not sent (or kept) yet */
     bool left;        /* the leader has ended */
     bool done;        /* STREAM_EOF was sent, or nobody is there to be told */
     bool ending;      /* the grace for those who hold the pipe is over */
     bool patient;     /* …and what must be sent waits for credit, however long */
     bool cut;         /* ended while others still held the pipe, or before all was sent */
     void (*on_done)(struct out_stream *s);
+    void (*on_kept)(struct out_stream *s); /* `keep` has more bytes */
 };
 
 /* Takes `fd` (non-blocking) over; nothing is read before out_stream_go(). */
@@ -43,7 +46,8 @@ void out_stream_init(struct out_stream *s, struct loop *l, int fd, enum stream i
  * changed.
  */
 void out_stream_go(struct out_stream *s);
-/* Adds credit. False when the client would hold more than STREAM_WINDOW_MAX: a violation. */
+/* Adds credit; out_stream_go() follows, unless nothing may be read yet. False when the client would hold more
+ * than STREAM_WINDOW_MAX: a violation. */
 bool out_stream_credit(struct out_stream *s, uint32_t bytes);
 /* The leader has ended: what the pipe holds now is the last that is waited for. */
 void out_stream_leader_gone(struct out_stream *s);
@@ -75,6 +79,9 @@ struct in_stream {
  * nothing of its stdin before in_stream_start(), which follows STARTED. */
 void in_stream_init(struct in_stream *s, struct loop *l, int fd, bool tty);
 void in_stream_start(struct in_stream *s, struct conn *conn);
+/* Another client comes, or the first one after a while without: returns the credit that it has.
+ * in_stream_start() follows. */
+uint32_t in_stream_hand_over(struct in_stream *s);
 /* Bytes or the end from the client. 0; -EPROTO when they exceed the credit or follow the end. */
 int in_stream_put(struct in_stream *s, const void *data, size_t len);
 int in_stream_eof(struct in_stream *s);

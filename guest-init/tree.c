@@ -98,6 +98,8 @@ bool tree_gone(struct tree *t)
         t->gone = cgroup_remove(t->parent, t->name);
     else if (!t->gone)
         t->gone = t->leader <= 0 || (t->reaped && kill(-t->leader, 0) < 0 && errno == ESRCH);
+    if (t->gone && t->parent >= 0)
+        fd_closep(&t->group); /* whoever is still interested in its end needs no descriptor for it */
     return t->gone;
 }
 

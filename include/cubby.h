@@ -262,13 +262,15 @@ struct cubby_exec_options {
     unsigned flags;         /* CUBBY_EXEC_… */
     unsigned rows, cols;    /* size of the terminal, with CUBBY_EXEC_TTY; 0: 24 and 80 */
     unsigned buffer;        /* bytes of each output stream held for the reader, 4096 … 64 Mi; 0: 256 Ki */
-    unsigned reserved;      /* 0 */
+    unsigned
+        backlog; /* with CUBBY_EXEC_DETACHED: bytes of each stream kept in the box, up to 1 Mi; 0: 64 Ki */
 };
 
-#define CUBBY_EXEC_STDIN     0x1u /* stdin comes from cubby_exec_write(); else it is /dev/null */
-#define CUBBY_EXEC_NO_STDOUT 0x2u /* stdout goes to the box's /dev/null */
-#define CUBBY_EXEC_NO_STDERR 0x4u /* stderr likewise */
-#define CUBBY_EXEC_TTY       0x8u /* a terminal: stdin, and stdout with stderr in it, as it is for people */
+#define CUBBY_EXEC_STDIN     0x1u  /* stdin comes from cubby_exec_write(); else it is /dev/null */
+#define CUBBY_EXEC_NO_STDOUT 0x2u  /* stdout goes to the box's /dev/null */
+#define CUBBY_EXEC_NO_STDERR 0x4u  /* stderr likewise */
+#define CUBBY_EXEC_TTY       0x8u  /* a terminal: stdin, and stdout with stderr in it, as it is for people */
+#define CUBBY_EXEC_DETACHED  0x10u /* goes on without this handle: see "detached executions" below */
 
 enum cubby_stream { CUBBY_STDIN, CUBBY_STDOUT, CUBBY_STDERR };
 
@@ -359,8 +361,88 @@ CUBBY_API int cubby_exec_kill(struct cubby_exec *x);
 CUBBY_API int cubby_exec_wait(struct cubby_exec *x, int timeout_ms, struct cubby_result *result,
                               struct cubby_error *error);
 
-/* Frees the execution; a command that still runs is killed with all its processes. Safe on NULL. */
+/* Frees the execution; a command that still runs is killed with all its processes, unless it is detached and
+ * has started. Safe on NULL. */
 CUBBY_API void cubby_exec_free(struct cubby_exec *x);
+
+/* ---- detached executions --------------------------------------------------------------------------------*/
+
+/*
+ * A command started with CUBBY_EXEC_DETACHED goes on when its handle is freed, once CUBBY_IS_STARTED holds.
+ * It never waits for a reader: the box keeps the last bytes of its output (`backlog`), and a handle that
+ * reads more slowly than the command writes misses some, which cubby_exec_lost() tells. Any number of
+ * handles, of this and other processes, may be attached to it, each with a view of its own. Ended, it stays
+ * with its result and its last output until it is removed, or the box ends; of more than 256 ended ones, or
+ * when their output takes too much of the box's memory, those that ended first are gone.
+ */
+
+/* Its id, unique in the box, which names it to the calls below; 0 before CUBBY_IS_STARTED. */
+CUBBY_API uint64_t cubby_exec_id(struct cubby_exec *x);
+
+struct cubby_attach_options {
+    size_t size;
+    uint64_t
+        stdout_from; /* how many bytes of the stream to pass over, counted from its first; 0: all that is */
+    uint64_t stderr_from; /* kept; CUBBY_FROM_NOW: only what comes */
+    unsigned flags;       /* CUBBY_EXEC_STDIN, _NO_STDOUT, _NO_STDERR, CUBBY_ATTACH_TAKE_STDIN */
+    unsigned buffer;      /* as in struct cubby_exec_options */
+};
+
+#define CUBBY_FROM_NOW          UINT64_MAX
+#define CUBBY_ATTACH_TAKE_STDIN 0x100u /* with CUBBY_EXEC_STDIN: also from another handle that has it */
+
+/*
+ * Makes a handle for the detached execution `id` and returns at once; it is used as that of
+ * cubby_exec_start(), and CUBBY_IS_STARTED holds as soon as it is attached. options may be NULL. stdin is one
+ * handle's at a time: cubby_exec_wait() reports CUBBY_ESTATE when it is another's, and CUBBY_ENOTFOUND when
+ * there is no such execution. Freeing the handle leaves the execution alone. Errors: as cubby_exec_start().
+ */
+CUBBY_API int cubby_exec_attach(struct cubby_exec **out, struct cubby_box *box, uint64_t id,
+                                const struct cubby_attach_options *options, struct cubby_error *error);
+
+/* How many bytes of CUBBY_STDOUT or CUBBY_STDERR this handle has missed so far, because it came late or read
+ * too slowly. Where bytes are missing those before and after them follow each other. */
+CUBBY_API uint64_t cubby_exec_lost(struct cubby_exec *x, int stream);
+
+struct cubby_exec_info {
+    size_t size;     /* set by the caller to sizeof(struct cubby_exec_info) */
+    uint64_t id;     /* for cubby_exec_attach() and cubby_exec_remove(), if it is detached */
+    uint64_t age_ns; /* since its start */
+    pid_t pid;       /* in the box */
+    int ended;       /* 1: `result` holds */
+    unsigned flags;  /* CUBBY_INFO_… */
+    int reserved;
+    struct cubby_result result;
+    char command[264]; /* the arguments with blanks between them, printable, cut at 256 bytes */
+};
+
+#define CUBBY_INFO_DETACHED   0x1u
+#define CUBBY_INFO_TTY        0x2u
+#define CUBBY_INFO_STDIN      0x4u /* its stdin takes bytes */
+#define CUBBY_INFO_STDIN_HELD 0x8u /* and some handle has it */
+
+struct cubby_exec_list;
+
+/*
+ * The executions of a box that run, and the detached ones that are kept, in the order of their start; waits
+ * for the answer. 0 with *out set, to be freed by cubby_exec_list_free(). Errors: as cubby_exec_start(), and
+ * CUBBY_ETIMEOUT, CUBBY_EGUEST_LOST, CUBBY_EPROTOCOL.
+ */
+CUBBY_API int cubby_exec_list(struct cubby_exec_list **out, struct cubby_box *box, int timeout_ms,
+                              struct cubby_error *error);
+CUBBY_API size_t cubby_exec_list_count(const struct cubby_exec_list *list);
+/* Fills *info with number `index`. CUBBY_EARGUMENT beyond the last. */
+CUBBY_API int cubby_exec_list_get(const struct cubby_exec_list *list, size_t index,
+                                  struct cubby_exec_info *info);
+CUBBY_API void cubby_exec_list_free(struct cubby_exec_list *list);
+
+/*
+ * Removes a detached execution, which nobody finds from then on, and waits for that: 0 with *result filled
+ * (may be NULL). One that runs is CUBBY_ESTATE, unless `kill` is not 0: then it is killed first, with all
+ * that an ended one has left behind. Errors: CUBBY_ENOTFOUND, and those of cubby_exec_list().
+ */
+CUBBY_API int cubby_exec_remove(struct cubby_box *box, uint64_t id, int kill, int timeout_ms,
+                                struct cubby_result *result, struct cubby_error *error);
 
 #ifdef __cplusplus
 }

@@ -6,8 +6,8 @@
  */
 #include "proto/frame.h"
 
+#include "proto/detached.h"
 #include "proto/exec.h"
-#include "proto/msg.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -41,6 +41,13 @@ static const struct rule rules[] = {
     [FRAME_STDOUT] = {"STDOUT", GUEST, 1, STREAM_CHUNK_MAX},
     [FRAME_STDERR] = {"STDERR", GUEST, 1, STREAM_CHUNK_MAX},
     [FRAME_EXITED] = {"EXITED", GUEST, 48, 48},
+    [FRAME_LIST] = {"LIST", HOST, 0, 0},
+    [FRAME_ATTACH] = {"ATTACH", HOST, 36, 36},
+    [FRAME_REMOVE] = {"REMOVE", HOST, 12, 12},
+    [FRAME_ITEM] = {"ITEM", GUEST, 76, 76 + ITEM_COMMAND_MAX},
+    [FRAME_LIST_END] = {"LIST_END", GUEST, 4, 4},
+    [FRAME_ATTACHED] = {"ATTACHED", GUEST, 40, 40},
+    [FRAME_SKIPPED] = {"SKIPPED", GUEST, 12, 12},
     [FRAME_READY] = {"READY", GUEST, 40, 40 + READY_RELEASE_MAX},
     [FRAME_SHUTDOWN] = {"SHUTDOWN", HOST, 4, 4},
     [FRAME_PING] = {"PING", HOST, 8, 8},

@@ -45,7 +45,16 @@ enum frame_type {
     FRAME_STDERR = 0x22,     /* guest → host: bytes */
     FRAME_EXITED = 0x23,     /* guest → host: how it ended; the last frame */
 
-    /* 0x30-0x3f: detached executions (list, attach, remove); 0x40-0x4f: files. Not in use yet: refused. */
+    /* detached executions */
+    FRAME_LIST = 0x30,     /* host → guest: which executions are there? */
+    FRAME_ATTACH = 0x31,   /* host → guest: become a client of one */
+    FRAME_REMOVE = 0x32,   /* host → guest: forget one, answered by EXITED */
+    FRAME_ITEM = 0x38,     /* guest → host: one execution */
+    FRAME_LIST_END = 0x39, /* guest → host: those were all; the last frame */
+    FRAME_ATTACHED = 0x3a, /* guest → host: answers ATTACH */
+    FRAME_SKIPPED = 0x3b,  /* guest → host: bytes of a stream that are lost to this client */
+
+    /* 0x40-0x4f: files. Not in use yet: refused. */
 
     /* the control connection */
     FRAME_READY = 0x60,    /* guest → host: executions can be served */

@@ -106,8 +106,7 @@ int msg_started_decode(const struct frame *f, struct msg_started *m)
     return reader_done(&r) && m->exec_id ? 0 : -EPROTO;
 }
 
-/* The end of a process must make sense: exited means no signal, killed means one. */
-static bool exited_valid(const struct msg_exited *m)
+bool exited_valid(const struct msg_exited *m)
 {
     if (m->how < HOW_EXITED || m->how > HOW_OOM_KILLED || m->signo > SIGNAL_MAX)
         return false;
@@ -118,38 +117,49 @@ static bool exited_valid(const struct msg_exited *m)
     return m->how == HOW_TIMED_OUT || m->signo != 0;
 }
 
+void write_exited(struct writer *w, const struct msg_exited *m)
+{
+    write_u8(w, m->how);
+    write_u8(w, m->code);
+    write_u8(w, m->signo);
+    write_u8(w, 0);
+    write_u32(w, m->flags);
+    write_u64(w, m->wall_ns);
+    write_u64(w, m->utime_us);
+    write_u64(w, m->stime_us);
+    write_u64(w, m->max_rss);
+    write_u64(w, m->mem_peak);
+}
+
+bool read_exited(struct reader *r, struct msg_exited *m)
+{
+    m->how = read_u8(r);
+    m->code = read_u8(r);
+    m->signo = read_u8(r);
+    uint8_t reserved = read_u8(r);
+    m->flags = read_u32(r);
+    m->wall_ns = read_u64(r);
+    m->utime_us = read_u64(r);
+    m->stime_us = read_u64(r);
+    m->max_rss = read_u64(r);
+    m->mem_peak = read_u64(r);
+    return reserved == 0;
+}
+
 size_t msg_exited_encode(const struct msg_exited *m, void *buf, size_t cap)
 {
     if (!exited_valid(m))
         return 0;
     struct writer w = frame_begin(buf, cap);
-    write_u8(&w, m->how);
-    write_u8(&w, m->code);
-    write_u8(&w, m->signo);
-    write_u8(&w, 0);
-    write_u32(&w, m->flags);
-    write_u64(&w, m->wall_ns);
-    write_u64(&w, m->utime_us);
-    write_u64(&w, m->stime_us);
-    write_u64(&w, m->max_rss);
-    write_u64(&w, m->mem_peak);
+    write_exited(&w, m);
     return frame_end(&w, FRAME_EXITED);
 }
 
 int msg_exited_decode(const struct frame *f, struct msg_exited *m)
 {
     struct reader r = frame_body(f);
-    m->how = read_u8(&r);
-    m->code = read_u8(&r);
-    m->signo = read_u8(&r);
-    uint8_t reserved = read_u8(&r);
-    m->flags = read_u32(&r);
-    m->wall_ns = read_u64(&r);
-    m->utime_us = read_u64(&r);
-    m->stime_us = read_u64(&r);
-    m->max_rss = read_u64(&r);
-    m->mem_peak = read_u64(&r);
-    return reader_done(&r) && reserved == 0 && exited_valid(m) ? 0 : -EPROTO;
+    bool padded = read_exited(&r, m);
+    return reader_done(&r) && padded && exited_valid(m) ? 0 : -EPROTO;
 }
 
 /* --- STREAM_EOF, WINDOW --- */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
- * All messages but EXEC (proto/exec.h): fixed little-endian fields, some with a text behind them
+ * All messages but EXEC (proto/exec.h) and those about detached executions (proto/detached.h): fixed little-endian fields, some with a text behind them
  * (docs/protocol.md sections 4 to 6).
  *
  * Each has an encoder, which writes a whole frame into `buf` and returns its length (0 when it does not fit

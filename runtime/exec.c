@@ -24,29 +24,42 @@ static void free_exec(struct cubby_exec *x)
     ring_fini(&x->out);
     ring_fini(&x->output[0].held);
     ring_fini(&x->output[1].held);
+    free(x->items);
     waiter_fini(&x->waiter);
     if (x->box)
         box_unref(x->box);
     free(x);
 }
 
-static int set_up(struct cubby_exec *x, struct cubby_box *box, const struct cubby_exec_options *o,
-                  struct cubby_error *error)
+int exec_new(struct cubby_exec **out, enum exec_kind kind, struct cubby_box *box, struct cubby_error *error)
 {
-    struct err e;
     struct cubby_error why;
     int ret = box_check(box, &why);
     if (ret < 0 && ret != CUBBY_EAGAIN)
         return fail_copy(error, &why);
-    ret = exec_prepare(x, o, error);
-    if (ret < 0)
-        return ret;
+    struct cubby_exec *x = calloc(1, sizeof(*x));
+    if (!x)
+        return fail(error, CUBBY_ERESOURCE, "no memory for an execution");
+    x->kind = kind;
+    x->fd = -1;
+    x->deadline_ns = WAITER_NEVER;
+    frame_reader_init(&x->in, FRAME_FROM_GUEST);
+    *out = x;
+    return 0;
+}
+
+int exec_launch(struct cubby_exec *x, struct cubby_box *box, struct cubby_error *error)
+{
+    struct err e;
     if (waiter_init(&x->waiter, &e) < 0)
         return fail_err(error, CUBBY_ERESOURCE, &e);
     if (waiter_add(&x->waiter, cubby_box_fd(box), EPOLLIN, EXEC_TAG_BOX) < 0)
         return fail(error, CUBBY_ERESOURCE, "cannot watch the box");
     x->box_watched = true;
     x->box = box_ref(box);
+    waiter_lock(&x->waiter);
+    exec_process(x); /* a box that runs gets the request now */
+    waiter_unlock(&x->waiter);
     return 0;
 }
 
@@ -60,22 +73,17 @@ int cubby_exec_start(struct cubby_exec **out, struct cubby_box *box, const struc
     int ret = options_copy(&o, sizeof(o), sizeof(o), options, error);
     if (ret < 0)
         return ret;
-    struct cubby_exec *x = calloc(1, sizeof(*x));
-    if (!x)
-        return fail(error, CUBBY_ERESOURCE, "no memory for an execution");
-    x->fd = -1;
-    x->deadline_ns = WAITER_NEVER;
-    frame_reader_init(&x->in, FRAME_FROM_GUEST);
-    ret = set_up(x, box, &o, error);
-    if (ret < 0) {
-        free_exec(x);
-        return ret;
-    }
-    waiter_lock(&x->waiter);
-    exec_process(x); /* a box that runs gets the request now */
-    waiter_unlock(&x->waiter);
-    *out = x;
-    return 0;
+    struct cubby_exec *x = NULL;
+    ret = exec_new(&x, EXEC_RUN, box, error);
+    if (ret == 0)
+        ret = exec_prepare(x, &o, error);
+    if (ret == 0)
+        ret = exec_launch(x, box, error);
+    if (ret < 0)
+        cubby_exec_free(x);
+    else
+        *out = x;
+    return ret;
 }
 
 void cubby_exec_free(struct cubby_exec *x)

@@ -10,18 +10,26 @@
 
 #include "base/ring.h"
 #include "cubby.h"
+#include "proto/detached.h"
 #include "proto/exec.h"
-#include "proto/msg.h"
 #include "runtime/waiter.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
+/* What the connection asks the agent for. All go through the same phases. */
+enum exec_kind {
+    EXEC_RUN,    /* an execution of its own */
+    EXEC_ATTACH, /* to be a client of a detached one */
+    EXEC_REMOVE, /* of a detached one: its result */
+    EXEC_LIST,   /* which there are */
+};
+
 enum exec_phase {
     EXEC_WAITS_BOX,  /* the box boots */
-    EXEC_CONNECTING, /* CONNECT, HELLO and EXEC are on their way; no "OK <port>" yet */
+    EXEC_CONNECTING, /* CONNECT, HELLO and the request are on their way; no "OK <port>" yet */
     EXEC_GREETING,   /* the agent's HELLO is awaited */
-    EXEC_STARTING,   /* its STARTED or ERROR is */
+    EXEC_STARTING,   /* its STARTED, ATTACHED, … or ERROR is */
     EXEC_RUNS,
     EXEC_LOST, /* the connection broke; the box may soon say why */
     EXEC_OVER, /* `failure` or `result` holds */
@@ -35,17 +43,19 @@ struct exec_output {
     bool eof;      /* nothing more comes */
     bool eof_told; /* the reader knows */
     bool closed;   /* nobody reads: throw away */
+    uint64_t lost; /* bytes that the agent could not keep for us */
 };
 
 struct cubby_exec {
     struct waiter waiter;
     struct cubby_box *box; /* a reference */
+    enum exec_kind kind;
     enum exec_phase phase;
     int fd; /* of the connection; -1 */
     bool box_watched;
     uint64_t deadline_ns; /* of the phase; WAITER_NEVER */
 
-    uint8_t *request; /* CONNECT, HELLO and EXEC, sent first; NULL when it is */
+    uint8_t *request; /* CONNECT, HELLO and the request, sent first; NULL when it is */
     size_t request_len, request_sent;
     struct ring out; /* frames that the socket has not taken yet */
     bool out_watched;
@@ -55,13 +65,19 @@ struct cubby_exec {
     uint32_t stdin_credit;
     struct exec_output output[2]; /* stdout, stderr */
 
+    uint64_t id; /* of the execution, once it is known */
     bool tty, started, kill_asked;
     uint64_t timeout_ms;
     unsigned grace_ms;
 
     struct cubby_error failure; /* code 0: there is a result */
     struct cubby_result result;
+    struct msg_item *items; /* of EXEC_LIST */
+    uint32_t item_count;
 };
+
+/* More executions than any agent has: a list that goes on is a fault of it. */
+#define EXEC_ITEMS_MAX 4096u
 
 /* What the waiter watches. */
 enum { EXEC_TAG_SOCKET = 1, EXEC_TAG_BOX = 2 };
@@ -69,8 +85,19 @@ enum { EXEC_TAG_SOCKET = 1, EXEC_TAG_BOX = 2 };
 /* Room kept free in `out` for small frames beside stdin's. */
 #define EXEC_SMALL_FRAMES 4096u
 
-/* exec_request.c: checks the options and makes x->request. */
+/* exec.c */
+
+/* A new one for a box that runs or boots; to be prepared, then launched or freed. */
+int exec_new(struct cubby_exec **out, enum exec_kind kind, struct cubby_box *box, struct cubby_error *error);
+/* Sends the request as soon as the box takes it. */
+int exec_launch(struct cubby_exec *x, struct cubby_box *box, struct cubby_error *error);
+
+/* exec_request.c: each checks the options and makes x->request. */
 int exec_prepare(struct cubby_exec *x, const struct cubby_exec_options *o, struct cubby_error *error);
+int exec_prepare_attach(struct cubby_exec *x, uint64_t id, const struct cubby_attach_options *o,
+                        struct cubby_error *error);
+int exec_prepare_remove(struct cubby_exec *x, uint64_t id, bool kill, struct cubby_error *error);
+int exec_prepare_list(struct cubby_exec *x, struct cubby_error *error);
 
 /* exec_wire.c; with the lock held. */
 
@@ -89,5 +116,6 @@ void exec_finish(struct cubby_exec *x);
 
 /* exec_frames.c: handles one frame. 0, or a negative errno: the agent broke the protocol, *e says how. */
 int exec_frame(struct cubby_exec *x, const struct frame *f, struct err *e);
+struct cubby_result exec_result_of(const struct msg_exited *m);
 
 #endif

@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdlib.h>
 
 /* Whether the command was not found, or found and not executable, decides between 127 and 126 in every shell.
  */
@@ -25,7 +26,9 @@ static int code_of_error(const struct msg_error *m)
     case STAGE_UNSUPPORTED:
         return CUBBY_EUNSUPPORTED;
     case STAGE_STATE:
-        return CUBBY_ESTOPPED;
+        return m->errnum == EBUSY ? CUBBY_ESTATE : CUBBY_ESTOPPED;
+    case STAGE_NOT_FOUND:
+        return CUBBY_ENOTFOUND;
     case STAGE_RESOURCE:
         return CUBBY_ERESOURCE;
     case STAGE_LOOKUP:
@@ -59,19 +62,76 @@ static int on_hello(struct cubby_exec *x, const struct frame *f)
     return 0;
 }
 
-static int on_started(struct cubby_exec *x, const struct frame *f)
+static int runs(struct cubby_exec *x, uint64_t id)
 {
-    struct msg_started m;
-    if (x->phase != EXEC_STARTING || msg_started_decode(f, &m) < 0)
-        return -EPROTO;
+    x->id = id;
     x->phase = EXEC_RUNS;
     x->started = true;
     /* The guest's timer is the one that counts; ours ends what a stuck guest does not. */
     x->deadline_ns = WAITER_NEVER;
     if (x->timeout_ms)
         x->deadline_ns = now_ns() + (x->timeout_ms + x->grace_ms + 5000) * NSEC_PER_MSEC;
-    box_stamp(x->box, MARK_EXEC_STARTED);
     return x->kill_asked ? exec_ask_kill(x) : 0;
+}
+
+static int on_started(struct cubby_exec *x, const struct frame *f)
+{
+    struct msg_started m;
+    if (x->kind != EXEC_RUN || x->phase != EXEC_STARTING || msg_started_decode(f, &m) < 0)
+        return -EPROTO;
+    box_stamp(x->box, MARK_EXEC_STARTED);
+    return runs(x, m.exec_id);
+}
+
+static int on_attached(struct cubby_exec *x, const struct frame *f)
+{
+    struct msg_attached m;
+    if (x->kind != EXEC_ATTACH || x->phase != EXEC_STARTING || msg_attached_decode(f, &m) < 0 ||
+        m.exec_id != x->id)
+        return -EPROTO;
+    x->tty = m.flags & ITEM_TTY;
+    x->stdin_credit = m.stdin_credit;
+    return runs(x, m.exec_id);
+}
+
+static int on_skipped(struct cubby_exec *x, const struct frame *f)
+{
+    struct msg_skipped m;
+    if (x->phase != EXEC_RUNS || msg_skipped_decode(f, &m) < 0)
+        return -EPROTO;
+    struct exec_output *o = &x->output[m.stream == STREAM_STDERR];
+    if (o->eof)
+        return -EPROTO;
+    o->lost += m.bytes;
+    return 0;
+}
+
+/* The array doubles: its size is always a power of two. */
+static int on_item(struct cubby_exec *x, const struct frame *f)
+{
+    struct msg_item m;
+    uint32_t n = x->item_count;
+    if (x->kind != EXEC_LIST || x->phase != EXEC_STARTING || n == EXEC_ITEMS_MAX ||
+        msg_item_decode(f, &m) < 0 || (n > 0 && m.exec_id <= x->items[n - 1].exec_id))
+        return -EPROTO;
+    if ((n & (n - 1)) == 0) {
+        struct msg_item *more = realloc(x->items, (n ? 2 * (size_t)n : 1) * sizeof(*more));
+        if (!more)
+            return -ENOMEM;
+        x->items = more;
+    }
+    x->items[x->item_count++] = m;
+    return 0;
+}
+
+static int on_list_end(struct cubby_exec *x, const struct frame *f)
+{
+    uint32_t count;
+    if (x->kind != EXEC_LIST || x->phase != EXEC_STARTING || msg_list_end_decode(f, &count) < 0 ||
+        count != x->item_count)
+        return -EPROTO;
+    exec_finish(x);
+    return 0;
 }
 
 static int on_output(struct cubby_exec *x, struct exec_output *o, const struct frame *f)
@@ -116,7 +176,7 @@ static int on_window(struct cubby_exec *x, const struct frame *f)
     return 0;
 }
 
-static int on_exited(struct cubby_exec *x, const struct frame *f)
+struct cubby_result exec_result_of(const struct msg_exited *m)
 {
     static const int hows[] = {
         [HOW_EXITED] = CUBBY_EXITED,
@@ -124,20 +184,27 @@ static int on_exited(struct cubby_exec *x, const struct frame *f)
         [HOW_TIMED_OUT] = CUBBY_TIMED_OUT,
         [HOW_OOM_KILLED] = CUBBY_OOM_KILLED,
     };
-    struct msg_exited m;
-    if (x->phase != EXEC_RUNS || msg_exited_decode(f, &m) < 0)
-        return -EPROTO;
-    x->result = (struct cubby_result){
-        .how = hows[m.how],
-        .exit_code = m.signo ? -(int)m.signo : m.code,
-        .leftover = (m.flags & EXIT_OUTPUT_CUT) != 0,
-        .wall_ns = m.wall_ns,
-        .user_us = m.utime_us,
-        .system_us = m.stime_us,
-        .max_rss_bytes = m.max_rss,
-        .memory_peak_bytes = m.mem_peak,
+    return (struct cubby_result){
+        .how = hows[m->how],
+        .exit_code = m->signo ? -(int)m->signo : m->code,
+        .leftover = (m->flags & EXIT_OUTPUT_CUT) != 0,
+        .wall_ns = m->wall_ns,
+        .user_us = m->utime_us,
+        .system_us = m->stime_us,
+        .max_rss_bytes = m->max_rss,
+        .memory_peak_bytes = m->mem_peak,
     };
-    box_stamp(x->box, MARK_EXEC_RESULT);
+}
+
+static int on_exited(struct cubby_exec *x, const struct frame *f)
+{
+    struct msg_exited m;
+    bool removed = x->kind == EXEC_REMOVE && x->phase == EXEC_STARTING;
+    if ((x->phase != EXEC_RUNS && !removed) || msg_exited_decode(f, &m) < 0)
+        return -EPROTO;
+    x->result = exec_result_of(&m);
+    if (x->kind == EXEC_RUN)
+        box_stamp(x->box, MARK_EXEC_RESULT);
     exec_finish(x);
     return 0;
 }
@@ -151,6 +218,14 @@ static int dispatch(struct cubby_exec *x, const struct frame *f)
         return on_error(x, f);
     case FRAME_STARTED:
         return on_started(x, f);
+    case FRAME_ATTACHED:
+        return on_attached(x, f);
+    case FRAME_SKIPPED:
+        return on_skipped(x, f);
+    case FRAME_ITEM:
+        return on_item(x, f);
+    case FRAME_LIST_END:
+        return on_list_end(x, f);
     case FRAME_STDOUT:
         return on_output(x, &x->output[0], f);
     case FRAME_STDERR:
@@ -169,6 +244,8 @@ static int dispatch(struct cubby_exec *x, const struct frame *f)
 int exec_frame(struct cubby_exec *x, const struct frame *f, struct err *e)
 {
     int ret = dispatch(x, f);
+    if (ret == -ENOMEM)
+        return err_set(e, ret, "no memory for its answer");
     if (ret == -EPROTONOSUPPORT)
         return err_set(e, ret, "it chose a version of the protocol that was not offered");
     if (ret < 0)

@@ -14,11 +14,21 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define CONNECT_MAX    32
-#define BUFFER_MIN     4096u
-#define ROWS_DEFAULT   24
-#define COLS_DEFAULT   80
-#define ALL_EXEC_FLAGS (CUBBY_EXEC_STDIN | CUBBY_EXEC_NO_STDOUT | CUBBY_EXEC_NO_STDERR | CUBBY_EXEC_TTY)
+#define CONNECT_MAX      32
+#define BUFFER_MIN       4096u
+#define ROWS_DEFAULT     24
+#define COLS_DEFAULT     80
+#define STREAM_FLAGS     (CUBBY_EXEC_STDIN | CUBBY_EXEC_NO_STDOUT | CUBBY_EXEC_NO_STDERR)
+#define ALL_EXEC_FLAGS   (STREAM_FLAGS | CUBBY_EXEC_TTY | CUBBY_EXEC_DETACHED)
+#define ALL_ATTACH_FLAGS (STREAM_FLAGS | CUBBY_ATTACH_TAKE_STDIN)
+
+static int check_buffer(unsigned buffer, struct cubby_error *error)
+{
+    if (buffer && (buffer < BUFFER_MIN || buffer > STREAM_WINDOW_MAX))
+        return fail(error, CUBBY_EARGUMENT, "a buffer of %u bytes is not possible; choose %u to %u", buffer,
+                    BUFFER_MIN, STREAM_WINDOW_MAX);
+    return 0;
+}
 
 static int check(const struct cubby_exec_options *o, struct cubby_error *error)
 {
@@ -28,9 +38,6 @@ static int check(const struct cubby_exec_options *o, struct cubby_error *error)
         return fail(error, CUBBY_EARGUMENT, "the command is an empty word");
     if (o->flags & ~ALL_EXEC_FLAGS)
         return fail(error, CUBBY_EARGUMENT, "unknown flags 0x%x for an execution", o->flags);
-    if (o->buffer && (o->buffer < BUFFER_MIN || o->buffer > STREAM_WINDOW_MAX))
-        return fail(error, CUBBY_EARGUMENT, "a buffer of %u bytes is not possible; choose %u to %u",
-                    o->buffer, BUFFER_MIN, STREAM_WINDOW_MAX);
     if (o->rows > UINT16_MAX || o->cols > UINT16_MAX)
         return fail(error, CUBBY_EARGUMENT, "a terminal of %u rows and %u columns is not possible", o->rows,
                     o->cols);
@@ -38,7 +45,7 @@ static int check(const struct cubby_exec_options *o, struct cubby_error *error)
         if ((*v)[0] == '=' || !strchr(*v, '='))
             return fail(error, CUBBY_EARGUMENT, "environment '%.80s' is not of the form NAME=value", *v);
     }
-    return 0;
+    return check_buffer(o->buffer, error);
 }
 
 static struct exec_request request_of(const struct cubby_exec *x, const struct cubby_exec_options *o)
@@ -53,6 +60,7 @@ static struct exec_request request_of(const struct cubby_exec *x, const struct c
         .grace_ms = o->grace_ms ? o->grace_ms : CUBBY_GRACE_MS,
         .window_out = x->output[0].window,
         .window_err = x->output[1].window,
+        .backlog = o->backlog,
     };
     if (x->tty) {
         q.rows = (uint16_t)(o->rows ? o->rows : ROWS_DEFAULT);
@@ -64,38 +72,65 @@ static struct exec_request request_of(const struct cubby_exec *x, const struct c
         q.flags |= EXEC_STDOUT;
     if (x->output[1].window)
         q.flags |= EXEC_STDERR;
+    if (o->flags & CUBBY_EXEC_DETACHED)
+        q.flags |= EXEC_DETACHED;
     return q;
 }
 
 /* A stream that is not wanted has window 0 and has ended. */
-static void choose_streams(struct cubby_exec *x, const struct cubby_exec_options *o)
+static int choose_streams(struct cubby_exec *x, unsigned flags, unsigned buffer, struct cubby_error *error)
 {
-    uint32_t window = o->buffer ? o->buffer : CUBBY_STREAM_DEFAULT;
-    x->tty = o->flags & CUBBY_EXEC_TTY;
-    x->wants_stdin = o->flags & CUBBY_EXEC_STDIN;
-    x->stdin_credit = STDIN_WINDOW;
-    x->output[0].window = o->flags & CUBBY_EXEC_NO_STDOUT ? 0 : window;
-    x->output[1].window = o->flags & CUBBY_EXEC_NO_STDERR || x->tty ? 0 : window;
+    uint32_t window = buffer ? buffer : CUBBY_STREAM_DEFAULT;
+    x->tty = flags & CUBBY_EXEC_TTY;
+    x->wants_stdin = flags & CUBBY_EXEC_STDIN;
+    x->output[0].window = flags & CUBBY_EXEC_NO_STDOUT ? 0 : window;
+    x->output[1].window = flags & CUBBY_EXEC_NO_STDERR || x->tty ? 0 : window;
     for (int i = 0; i < 2; i++) {
         x->output[i].granted = x->output[i].window;
         x->output[i].eof = x->output[i].window == 0;
+        if (x->output[i].window && ring_init(&x->output[i].held, x->output[i].window) < 0)
+            return fail(error, CUBBY_ERESOURCE, "no memory for output streams");
     }
+    return 0;
+}
+
+/* Makes room for a request of `size` bytes and for small frames after it, and puts CONNECT and HELLO in
+ * front. */
+static int begin_request(struct cubby_exec *x, size_t size, struct cubby_error *error)
+{
+    const struct msg_hello hello = {.version_min = PROTO_VERSION_MIN, .version_max = PROTO_VERSION_MAX};
+    size_t cap = CONNECT_MAX + MSG_FRAME_MAX + size;
+    x->request = malloc(cap);
+    if (!x->request || ring_init(&x->out, FRAME_HEADER + STREAM_CHUNK_MAX + EXEC_SMALL_FRAMES) < 0)
+        return fail(error, CUBBY_ERESOURCE, "no memory for a request of %zu bytes", cap);
+    x->request_len = (size_t)snprintf((char *)x->request, CONNECT_MAX, "CONNECT %d\n", PROTO_PORT_AGENT);
+    x->request_len += msg_hello_encode(&hello, x->request + x->request_len, cap - x->request_len);
+    return 0;
 }
 
 static int encode(struct cubby_exec *x, const struct exec_request *q, struct cubby_error *error)
 {
     struct err e;
-    const struct msg_hello hello = {.version_min = PROTO_VERSION_MIN, .version_max = PROTO_VERSION_MAX};
-    size_t cap = CONNECT_MAX + MSG_FRAME_MAX + exec_request_size(q);
-    x->request = malloc(cap);
-    if (!x->request)
-        return fail(error, CUBBY_ERESOURCE, "no memory for a request of %zu bytes", cap);
-    size_t len = (size_t)snprintf((char *)x->request, CONNECT_MAX, "CONNECT %d\n", PROTO_PORT_AGENT);
-    len += msg_hello_encode(&hello, x->request + len, cap - len);
-    int ret = exec_request_encode(q, x->request + len, cap - len, &e);
+    size_t size = exec_request_size(q);
+    int ret = begin_request(x, size, error);
     if (ret < 0)
+        return ret;
+    if (exec_request_encode(q, x->request + x->request_len, size, &e) < 0)
         return fail_err(error, CUBBY_EARGUMENT, &e);
-    x->request_len = len + exec_request_size(q);
+    x->request_len += size;
+    return 0;
+}
+
+/* The same for a request that is one small frame. */
+static int send_frame(struct cubby_exec *x, const void *frame, size_t len, struct cubby_error *error)
+{
+    if (len == 0)
+        return fail(error, CUBBY_EARGUMENT, "there is no execution with the id 0");
+    int ret = begin_request(x, len, error);
+    if (ret < 0)
+        return ret;
+    memcpy(x->request + x->request_len, frame, len);
+    x->request_len += len;
     return 0;
 }
 
@@ -104,18 +139,58 @@ int exec_prepare(struct cubby_exec *x, const struct cubby_exec_options *o, struc
     int ret = check(o, error);
     if (ret < 0)
         return ret;
-    choose_streams(x, o);
+    ret = choose_streams(x, o->flags, o->buffer, error);
+    if (ret < 0)
+        return ret;
+    x->stdin_credit = STDIN_WINDOW;
     x->timeout_ms = o->timeout_ms;
     x->grace_ms = o->grace_ms ? o->grace_ms : CUBBY_GRACE_MS;
     struct exec_request q = request_of(x, o);
-    ret = encode(x, &q, error);
+    return encode(x, &q, error);
+}
+
+int exec_prepare_attach(struct cubby_exec *x, uint64_t id, const struct cubby_attach_options *o,
+                        struct cubby_error *error)
+{
+    uint8_t frame[MSG_FRAME_MAX];
+    if (o->flags & ~ALL_ATTACH_FLAGS)
+        return fail(error, CUBBY_EARGUMENT, "unknown flags 0x%x for attaching to an execution", o->flags);
+    if (o->flags & CUBBY_ATTACH_TAKE_STDIN && !(o->flags & CUBBY_EXEC_STDIN))
+        return fail(error, CUBBY_EARGUMENT, "CUBBY_ATTACH_TAKE_STDIN goes with CUBBY_EXEC_STDIN");
+    int ret = check_buffer(o->buffer, error);
+    if (ret == 0)
+        ret = choose_streams(x, o->flags, o->buffer, error);
     if (ret < 0)
         return ret;
-    for (int i = 0; i < 2; i++) {
-        if (x->output[i].window && ring_init(&x->output[i].held, x->output[i].window) < 0)
-            return fail(error, CUBBY_ERESOURCE, "no memory for output streams");
-    }
-    if (ring_init(&x->out, FRAME_HEADER + STREAM_CHUNK_MAX + EXEC_SMALL_FRAMES) < 0)
-        return fail(error, CUBBY_ERESOURCE, "no memory for an execution");
-    return 0;
+    struct msg_attach m = {.exec_id = id,
+                           .from = {o->stdout_from, o->stderr_from},
+                           .window = {x->output[0].window, x->output[1].window}};
+    if (x->wants_stdin)
+        m.flags |= o->flags & CUBBY_ATTACH_TAKE_STDIN ? ATTACH_STDIN | ATTACH_TAKE_STDIN : ATTACH_STDIN;
+    if (x->output[0].window)
+        m.flags |= ATTACH_STDOUT;
+    if (x->output[1].window)
+        m.flags |= ATTACH_STDERR;
+    x->id = id;
+    return send_frame(x, frame, msg_attach_encode(&m, frame, sizeof(frame)), error);
+}
+
+static void without_streams(struct cubby_exec *x)
+{
+    x->output[0].eof = x->output[1].eof = true;
+}
+
+int exec_prepare_remove(struct cubby_exec *x, uint64_t id, bool kill, struct cubby_error *error)
+{
+    uint8_t frame[MSG_FRAME_MAX];
+    const struct msg_remove m = {.exec_id = id, .flags = kill ? REMOVE_KILL : 0};
+    without_streams(x);
+    return send_frame(x, frame, msg_remove_encode(&m, frame, sizeof(frame)), error);
+}
+
+int exec_prepare_list(struct cubby_exec *x, struct cubby_error *error)
+{
+    uint8_t frame[MSG_FRAME_MAX];
+    without_streams(x);
+    return send_frame(x, frame, msg_list_encode(frame, sizeof(frame)), error);
 }

@@ -187,7 +187,10 @@ static bool handle_frames(struct cubby_exec *x)
         err_set(&e, ret, "a frame of it is too long or too short");
     else if (!e.text[0])
         err_set(&e, ret, "its bytes are not a frame");
-    fail(&x->failure, CUBBY_EPROTOCOL, "the guest's agent broke the protocol: %s", e.text);
+    if (ret == -ENOMEM)
+        fail(&x->failure, CUBBY_ERESOURCE, "the guest's agent was not understood: %s", e.text);
+    else
+        fail(&x->failure, CUBBY_EPROTOCOL, "the guest's agent broke the protocol: %s", e.text);
     exec_finish(x);
     return false;
 }
@@ -246,7 +249,8 @@ static void connect_to_agent(struct cubby_exec *x)
     }
     x->phase = EXEC_CONNECTING;
     x->deadline_ns = now_ns() + CONNECT_MS * NSEC_PER_MSEC;
-    box_stamp(x->box, MARK_EXEC_SENT);
+    if (x->kind == EXEC_RUN)
+        box_stamp(x->box, MARK_EXEC_SENT);
     if (waiter_add(&x->waiter, x->fd, EPOLLIN, EXEC_TAG_SOCKET) < 0)
         finish_with(x, CUBBY_ERESOURCE, "cannot watch a connection");
 }
@@ -294,7 +298,9 @@ static void on_time(struct cubby_exec *x)
         break;
     case EXEC_GREETING:
     case EXEC_STARTING:
-        finish_with(x, CUBBY_EGUEST_LOST, "the guest's agent did not start the command in time");
+        finish_with(x, CUBBY_EGUEST_LOST,
+                    x->kind == EXEC_RUN ? "the guest's agent did not start the command in time"
+                                        : "the guest's agent did not answer in time");
         break;
     case EXEC_RUNS:
         if (reader_is_slow(x)) {

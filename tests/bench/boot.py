@@ -21,6 +21,7 @@ import tempfile
 import time
 
 BUILD = pathlib.Path("build")
+KERNEL = BUILD / "vmlinux"
 READY_PORT = 1024
 DEADLINE = 60
 CID = 77
@@ -30,8 +31,8 @@ CID = 77
 CMDLINE = "console=hvc0 quiet panic=-1 reboot=t cubby.root=/dev/vda"
 
 
-def cubby_argv(folder, args):
-    return [BUILD / "cubby-vmm", "--kernel", BUILD / "vmlinux", "--initrd", BUILD / "initrd.cpio", "--cmdline",
+def cubby_argv(folder, args, kernel):
+    return [BUILD / "cubby-vmm", "--kernel", kernel, "--initrd", BUILD / "initrd.cpio", "--cmdline",
             CMDLINE, "--memory", str(args.memory), "--disk", f"{BUILD}/default.ext4,ro", "--vsock",
             f"{folder}/vsock", "--console", f"{folder}/console", "--timeline", f"{folder}/timeline"]
 
@@ -41,7 +42,7 @@ def qemu_argv(folder, args):
     return ["qemu-system-x86_64", "-M",
             "microvm,acpi=off,x-option-roms=off,pit=off,pic=off,rtc=off,isa-serial=off,auto-kernel-cmdline=on",
             "-accel", "kvm", "-cpu", "host", "-m", str(args.memory), "-smp", "1", "-nodefaults", "-no-user-config",
-            "-nographic", "-no-reboot", "-kernel", BUILD / "vmlinux", "-initrd", BUILD / "initrd.cpio", "-append",
+            "-nographic", "-no-reboot", "-kernel", KERNEL, "-initrd", BUILD / "initrd.cpio", "-append",
             CMDLINE, "-drive", f"id=root,file={BUILD}/default.ext4,format=raw,readonly=on,if=none",
             "-device", "virtio-blk-device,drive=root", "-chardev", f"file,id=con,path={folder}/console",
             "-device", "virtio-serial-device", "-device", "virtconsole,chardev=con",
@@ -73,14 +74,15 @@ def boot_once(argv, listener, folder):
             child.wait()
 
 
-def boot_cubby(args):
+def boot_cubby(args, kernel=KERNEL):
     with tempfile.TemporaryDirectory() as folder:
         with socket.socket(socket.AF_UNIX) as listener:
             listener.bind(f"{folder}/vsock_{READY_PORT}")
             listener.listen(1)
-            took = boot_once(cubby_argv(folder, args), listener, folder)
+            took = boot_once(cubby_argv(folder, args, kernel), listener, folder)
         timeline = pathlib.Path(f"{folder}/timeline")
-        args.timeline = json.loads(timeline.read_text()) if timeline.exists() else None
+        if kernel == KERNEL:
+            args.timeline = json.loads(timeline.read_text()) if timeline.exists() else None
         return took
 
 
@@ -125,6 +127,7 @@ def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     p.add_argument("-n", type=int, default=20, help="boots of each (default 20)")
     p.add_argument("--memory", type=int, default=256, help="MiB of the guest (default 256)")
+    p.add_argument("--other-kernel", metavar="FILE", help="a kernel to compare ours with, under cubby-vmm")
     args = p.parse_args()
     args.timeline = None
     subprocess.run(["modprobe", "vhost_vsock"], check=False)
@@ -135,6 +138,8 @@ def main():
         "cubby run -- true": lambda: run_command([BUILD / "cubby", "run", "--memory", args.memory, "--", "true"]),
         "/bin/true without a machine": lambda: run_command(["/bin/true"]),
     }
+    if args.other_kernel:
+        rows["cubby-vmm with the other kernel"] = lambda: boot_cubby(args, args.other_kernel)
     times = {name: [] for name in rows}
     for name, measure in rows.items():
         measure()  # once to warm the page cache
@@ -146,12 +151,17 @@ def main():
 
     first, second = list(rows)[:2]
     ratios = [a / b for a, b in zip(times[first], times[second])]
+    other = [a / b for a, b in zip(times[list(rows)[-1]], times[first])] if args.other_kernel else []
     print(f"{'boundary':40} {'median s':>9} {'p99 s':>9}   n={args.n}, {args.memory} MiB, 1 vCPU")
     for name, values in times.items():
         print(f"{name:40} {statistics.median(values):9.3f} {percentile(values, 0.99):9.3f}")
     print(f"\ncubby-vmm / QEMU microvm, pair by pair: median {statistics.median(ratios):.2f}, "
           f"best {min(ratios):.2f}, worst {max(ratios):.2f}")
+    if other:
+        print(f"the other kernel / ours, pair by pair: median {statistics.median(other):.2f}, "
+              f"best {min(other):.2f}, worst {max(other):.2f}")
     result = {"n": args.n, "memory_mib": args.memory, "seconds": times, "ratio_cubby_qemu": ratios,
+              "ratio_other_kernel": other,
               "timeline": args.timeline, "kernel": os.uname().release}
     (BUILD / "bench/boot.json").write_text(json.dumps(result, indent=1) + "\n", encoding="utf-8")
     svg(times, BUILD / "bench/boot.svg")

@@ -3,9 +3,9 @@
  * A byte stream from a hostile peer, host's or guest's (first byte), fed in pieces: whatever the reader and
  * the decoders accept must encode again to the very same bytes.
  */
+#include "proto/detached.h"
 #include "proto/exec.h"
 #include "proto/frame.h"
-#include "proto/msg.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -59,6 +59,8 @@ static void from_host(const struct frame *f)
     struct msg_resize resize;
     struct msg_window window;
     struct msg_shutdown down;
+    struct msg_attach attach;
+    struct msg_remove rm;
     enum stream stream;
     uint64_t cookie;
     if (f->type == FRAME_HELLO && msg_hello_decode(f, &hello) == 0)
@@ -75,8 +77,29 @@ static void from_host(const struct frame *f)
         same(f, again, msg_shutdown_encode(&down, again, sizeof(again)));
     else if (f->type == FRAME_PING && msg_ping_decode(f, &cookie) == 0)
         same(f, again, msg_ping_encode(FRAME_PING, cookie, again, sizeof(again)));
+    else if (f->type == FRAME_ATTACH && msg_attach_decode(f, &attach) == 0)
+        same(f, again, msg_attach_encode(&attach, again, sizeof(again)));
+    else if (f->type == FRAME_REMOVE && msg_remove_decode(f, &rm) == 0)
+        same(f, again, msg_remove_encode(&rm, again, sizeof(again)));
     else if (f->type == FRAME_EXEC)
         exec_again(f);
+}
+
+static void about_detached(const struct frame *f)
+{
+    uint8_t again[MSG_FRAME_MAX];
+    struct msg_attached attached;
+    struct msg_skipped skipped;
+    struct msg_item item;
+    uint32_t count;
+    if (f->type == FRAME_ATTACHED && msg_attached_decode(f, &attached) == 0)
+        same(f, again, msg_attached_encode(&attached, again, sizeof(again)));
+    else if (f->type == FRAME_SKIPPED && msg_skipped_decode(f, &skipped) == 0)
+        same(f, again, msg_skipped_encode(&skipped, again, sizeof(again)));
+    else if (f->type == FRAME_ITEM && msg_item_decode(f, &item) == 0)
+        same_but_text(f, again, msg_item_encode(&item, again, sizeof(again)), 76);
+    else if (f->type == FRAME_LIST_END && msg_list_end_decode(f, &count) == 0)
+        same(f, again, msg_list_end_encode(count, again, sizeof(again)));
 }
 
 static void from_guest(const struct frame *f)
@@ -100,6 +123,8 @@ static void from_guest(const struct frame *f)
         same_but_text(f, again, msg_bye_encode(&bye, again, sizeof(again)), 4);
     else if (f->type == FRAME_EVENT && msg_event_decode(f, &event) == 0)
         same_but_text(f, again, msg_event_encode(&event, again, sizeof(again)), 12);
+    else
+        about_detached(f);
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)

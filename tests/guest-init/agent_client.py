@@ -15,9 +15,12 @@ HELLO, ERROR = 0x01, 0x02
 EXEC, STDIN, SIGNAL, KILL, RESIZE = 0x10, 0x11, 0x12, 0x13, 0x14
 STREAM_EOF, WINDOW = 0x18, 0x19
 STARTED, STDOUT, STDERR, EXITED = 0x20, 0x21, 0x22, 0x23
+LIST, ATTACH, REMOVE, ITEM, LIST_END, ATTACHED, SKIPPED = 0x30, 0x31, 0x32, 0x38, 0x39, 0x3A, 0x3B
 MAGIC, AGENT_PORT = 0x59425543, 1025
-FLAG_STDIN, FLAG_STDOUT, FLAG_STDERR = 1, 2, 4
+FLAG_STDIN, FLAG_STDOUT, FLAG_STDERR, FLAG_DETACHED = 1, 2, 4, 8
 CREDIT = 1 << 20
+RESULT = "<BBBxIQQQQQ"
+RESULT_NAMES = ("how", "code", "signo", "flags", "wall_ns", "utime_us", "stime_us", "max_rss", "mem_peak")
 
 
 def frame(kind, payload=b""):
@@ -69,7 +72,7 @@ class Agent:
         return kind, self.take(length)
 
     def exec(self, argv, env=(), cwd=None, user=None, tty=None, timeout_ms=0, grace_ms=2000, limits=None,
-             flags=FLAG_STDOUT | FLAG_STDERR):
+             flags=FLAG_STDOUT | FLAG_STDERR, backlog=0):
         body = b"".join(text(1, a) for a in argv) + b"".join(text(2, v) for v in env)
         if cwd:
             body += text(3, cwd)
@@ -84,13 +87,41 @@ class Agent:
         if limits:
             body += field(9, struct.pack("<QII", *limits))
         body += field(10, struct.pack("<I", flags)) + field(11, struct.pack("<II", CREDIT, CREDIT))
+        if backlog:
+            body += field(12, struct.pack("<I", backlog))
         self.send(EXEC, body)
+
+    def attach(self, exec_id, flags=FLAG_STDOUT | FLAG_STDERR, from_out=0, from_err=0):
+        """Becomes a client of a detached execution; follow it with result()."""
+        self.send(ATTACH, struct.pack("<QQQIII", exec_id, from_out, from_err, flags, CREDIT, CREDIT))
+
+    def remove(self, exec_id, kill=False):
+        self.send(REMOVE, struct.pack("<QI", exec_id, kill))
+        return self.result(None, None)
+
+    def list(self):
+        """All executions, as dictionaries."""
+        items = []
+        self.send(LIST)
+        while True:
+            kind, data = self.next()
+            if kind == LIST_END:
+                assert struct.unpack("<I", data)[0] == len(items)
+                return items
+            if kind == ITEM:
+                item = dict(zip(("id", "age_ns", "pid", "what", "state"), struct.unpack_from("<QQIIBxxx", data)))
+                item["result"] = dict(zip(RESULT_NAMES, struct.unpack_from(RESULT, data, 28)))
+                item["command"] = data[76:].decode(errors="replace")
+                items.append(item)
+            elif kind != HELLO:
+                raise ValueError("unexpected frame 0x%02x" % kind)
 
     def credit(self, stream, count):
         self.send(WINDOW, struct.pack("<BxxxI", stream, count))
 
     def result(self, out, err):
         """Reads until the end; `out` and `err` are called with bytes."""
+        skipped = [0, 0, 0]
         while True:
             kind, data = self.next()
             if kind == STDOUT:
@@ -103,9 +134,11 @@ class Agent:
                 stage, _, errnum = struct.unpack_from("<HHI", data)
                 return {"error": stage, "errno": errnum, "text": data[8:].decode(errors="replace")}
             elif kind == EXITED:
-                names = ("how", "code", "signo", "flags", "wall_ns", "utime_us", "stime_us", "max_rss", "mem_peak")
-                return dict(zip(names, struct.unpack("<BBBxIQQQQQ", data)))
-            elif kind not in (HELLO, STARTED, STREAM_EOF, WINDOW):
+                return dict(zip(RESULT_NAMES, struct.unpack(RESULT, data)), skipped=skipped)
+            elif kind == SKIPPED:
+                stream, count = struct.unpack("<BxxxQ", data)
+                skipped[stream] += count
+            elif kind not in (HELLO, STARTED, ATTACHED, STREAM_EOF, WINDOW):
                 raise ValueError("unexpected frame 0x%02x" % kind)
 
 

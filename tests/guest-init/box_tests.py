@@ -11,7 +11,8 @@ import subprocess
 import sys
 import time
 
-from agent_client import (FLAG_STDIN, FLAG_STDOUT, KILL, RESIZE, STARTED, STDIN, STDOUT, STREAM_EOF, Agent)
+from agent_client import (FLAG_DETACHED, FLAG_STDERR, FLAG_STDIN, FLAG_STDOUT, KILL, RESIZE, STARTED, STDIN, STDOUT,
+                          STREAM_EOF, Agent)
 
 BUILD, TEMP = sys.argv[1:3]
 READY, SHUTDOWN, BYE, EVENT = 0x60, 0x61, 0x64, 0x65
@@ -57,6 +58,24 @@ class Box:
         out, err = bytearray(), bytearray()
         agent = Agent(self.vsock)
         agent.exec(argv, **wishes)
+        result = agent.result(out.extend, err.extend)
+        result.update(out=bytes(out), err=bytes(err))
+        return result
+
+    def detach(self, script, **wishes):
+        """Starts a detached execution and leaves it; its id."""
+        agent = Agent(self.vsock)
+        agent.exec(["sh", "-c", script], flags=FLAG_STDOUT | FLAG_STDERR | FLAG_DETACHED, **wishes)
+        while True:
+            kind, payload = agent.next()
+            if kind == STARTED:
+                agent.sock.close()
+                return struct.unpack_from("<Q", payload)[0]
+
+    def watch(self, exec_id, **wishes):
+        out, err = bytearray(), bytearray()
+        agent = Agent(self.vsock)
+        agent.attach(exec_id, **wishes)
         result = agent.result(out.extend, err.extend)
         result.update(out=bytes(out), err=bytes(err))
         return result
@@ -280,6 +299,37 @@ def stdin_of_megabytes_is_whole(box):
     equal(out.split()[0].decode(), hashlib.sha256(data).hexdigest())
 
 
+def a_detached_execution_outlives_its_client(box):
+    exec_id = box.detach("echo early; sleep 1; echo late; echo err >&2; exit 5")
+    item = [i for i in Agent(box.vsock).list() if i["id"] == exec_id][0]
+    equal((item["state"], item["what"] & 1, item["command"][:16]), (1, 1, "sh -c echo early"))
+    for _ in range(2):  # while it runs, and after its end
+        r = box.watch(exec_id)
+        equal((r["out"], r["err"], r["how"], r["code"], r["skipped"]),
+              (b"early\nlate\n", b"err\n", EXITED_HOW, 5, [0, 0, 0]))
+    equal(Agent(box.vsock).remove(exec_id)["code"], 5)
+    r = box.watch(exec_id)
+    equal((r["error"], r["errno"]), (13, 2))
+
+
+def what_a_detached_execution_could_not_keep_is_told(box):
+    exec_id = box.detach("head -c 1000000 /dev/zero; printf tail", backlog=4096)
+    while [i for i in Agent(box.vsock).list() if i["id"] == exec_id][0]["state"] == 1:
+        time.sleep(0.1)
+    r = box.watch(exec_id)
+    equal((len(r["out"]), r["out"][-4:], r["skipped"][1]), (4096, b"tail", 1000004 - 4096))
+    equal(Agent(box.vsock).remove(exec_id)["code"], 0)
+
+
+def a_detached_tree_is_killed_and_removed(box):
+    exec_id = box.detach("trap '' TERM; (setsid sleep 1000 &); sleep 1000 & sleep 1000; sleep 1000")
+    equal(Agent(box.vsock).remove(exec_id)["errno"], 16)
+    r = Agent(box.vsock).remove(exec_id, kill=True)
+    equal((r["how"], r["signo"]), (SIGNALED, 9))
+    equal(processes(box, "sleep"), 0)
+    equal([i for i in Agent(box.vsock).list() if i["id"] == exec_id], [])
+
+
 def sixty_four_at_once_and_nothing_grows(box):
     count = "ls /proc/1/fd | wc -l; ls /sys/fs/cgroup/cubby | grep -c '^[0-9]'"
     before = box.sh(count)["out"]
@@ -314,7 +364,8 @@ SHARED = [ready_tells_versions_kernel_and_marks, streams_and_code_are_kept_apart
           kill_takes_double_forked_and_stopped_children, a_client_that_leaves_takes_its_tree_along,
           left_behind_children_do_not_delay, a_memory_limit_is_told_and_kept, an_inner_oom_is_told_with_the_code,
           pid_1_survives_a_hog_without_limits, a_fork_bomb_meets_its_limit, a_terminal_has_size_and_job_control,
-          stdin_of_megabytes_is_whole, sixty_four_at_once_and_nothing_grows,
+          stdin_of_megabytes_is_whole, a_detached_execution_outlives_its_client,
+          what_a_detached_execution_could_not_keep_is_told, a_detached_tree_is_killed_and_removed, sixty_four_at_once_and_nothing_grows,
           shutdown_stops_what_resists_and_says_bye]
 
 

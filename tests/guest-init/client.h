@@ -16,8 +16,8 @@
 #include "base/io.h"
 #include "base/own.h"
 #include "guest-init/agent.h"
+#include "proto/detached.h"
 #include "proto/exec.h"
-#include "proto/msg.h"
 #include "proto/ports.h"
 
 #include <errno.h>
@@ -39,6 +39,9 @@ struct served {
     int host;      /* the agent's control connection, our end */
 };
 
+/* The agent's bound on kept output; 0: its own. */
+static size_t serve_keep_max;
+
 static inline int make_group(struct served *v)
 {
     static const char *const roots[] = {"/sys/fs/cgroup", "/sys/fs/cgroup/unified"};
@@ -58,6 +61,7 @@ static inline _Noreturn void serve(const struct served *v, int control)
     struct err e;
     struct agent *a;
     struct agent_config c = {.listen_fd = unix_listen(v->socket, 512, &e), .box_group = v->box_group};
+    c.keep_max = serve_keep_max;
     c.ready = (struct msg_ready){.version_min = 1, .version_max = 1, .cpus = 3, .release = "test"};
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (agent_create(&a, &c, &e) < 0) {
@@ -228,6 +232,20 @@ static inline void client_stdin_eof(struct client *c)
     put(c->fd, frame, msg_stream_eof_encode(STREAM_STDIN, frame, sizeof(frame)));
 }
 
+/* A new connection whose request is this ATTACH or REMOVE. */
+static inline void client_request(struct client *c, const struct served *v, const void *frame, size_t len)
+{
+    client_connect(c, v);
+    client_hello(c);
+    put(c->fd, frame, len);
+}
+
+static inline void client_attach(struct client *c, const struct served *v, const struct msg_attach *m)
+{
+    uint8_t frame[64];
+    client_request(c, v, frame, msg_attach_encode(m, frame, sizeof(frame)));
+}
+
 #define OUTPUT_MAX 65536u
 
 /* What came of an execution; streams are cut at OUTPUT_MAX, their lengths are not. */
@@ -237,6 +255,9 @@ struct outcome {
     size_t out_len, err_len;
     bool out_eof, err_eof, in_eof;
     uint64_t credit; /* given for stdin */
+    bool attached;
+    struct msg_attached attach;
+    uint64_t skipped[STREAMS];
     struct msg_started start;
     struct msg_exited exit;
     struct msg_error why;
@@ -256,12 +277,21 @@ static inline void collect(char *to, size_t *len, const struct frame *f)
 static inline void outcome_note(struct client *c, struct outcome *o, const struct frame *f)
 {
     struct msg_window w;
+    struct msg_skipped skipped;
     enum stream stream;
     assert_false(o->exited || o->error); /* these are the last */
     switch (f->type) {
     case FRAME_STARTED:
         assert_int_equal(msg_started_decode(f, &o->start), 0);
         o->started = true;
+        break;
+    case FRAME_ATTACHED:
+        assert_int_equal(msg_attached_decode(f, &o->attach), 0);
+        o->started = o->attached = true;
+        break;
+    case FRAME_SKIPPED:
+        assert_int_equal(msg_skipped_decode(f, &skipped), 0);
+        o->skipped[skipped.stream] += skipped.bytes;
         break;
     case FRAME_STDOUT:
         assert_true(o->started && !o->out_eof);

@@ -206,14 +206,6 @@ static void a_limit_that_the_kernel_refuses_is_an_error(void **state)
     expect_error(&q, STAGE_RLIMIT, EPERM, "cannot limit resource 7");
 }
 
-static void detached_is_not_served_yet(void **state)
-{
-    (void)state;
-    struct exec_request q = shell("true");
-    q.flags |= EXEC_DETACHED;
-    expect_error(&q, STAGE_UNSUPPORTED, EOPNOTSUPP, "detached");
-}
-
 static void another_user_has_ids_groups_and_home_of_the_files(void **state)
 {
     (void)state;
@@ -421,7 +413,6 @@ int main(void)
         cmocka_unit_test(a_command_that_cannot_be_run_says_why),
         cmocka_unit_test(user_and_folder_that_do_not_exist_are_errors),
         cmocka_unit_test(a_limit_that_the_kernel_refuses_is_an_error),
-        cmocka_unit_test(detached_is_not_served_yet),
         cmocka_unit_test(another_user_has_ids_groups_and_home_of_the_files),
         cmocka_unit_test(after_a_timeout_nothing_of_the_tree_is_left),
         cmocka_unit_test(who_ignores_sigterm_is_killed_after_the_grace),

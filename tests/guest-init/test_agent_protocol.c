@@ -2,6 +2,8 @@
 /* Clients that break the protocol, and the control connection: each is answered, and the agent lives on. */
 #include "tests/guest-init/client.h"
 
+#include <sys/resource.h>
+
 static struct served served;
 static struct outcome o;
 
@@ -198,6 +200,36 @@ static void clients_that_leave_at_any_byte_do_no_harm(void **state)
     still_serves();
 }
 
+/* They have all that they asked for, and stay: the oldest ones go when there is no place for another. */
+static void connections_that_are_not_closed_make_room(void **state)
+{
+    (void)state;
+    enum { N = AGENT_SESSIONS_MAX + 10 };
+    static struct client clients[N];
+    uint8_t frame[FRAME_HEADER];
+    struct frame f;
+    struct rlimit files = {2 * N, 2 * N};
+    struct served other;
+    if (setrlimit(RLIMIT_NOFILE, &files) < 0)
+        skip();
+    serve_start(&other, false);
+    for (int i = 0; i < N; i++) {
+        client_connect(&clients[i], &other);
+        client_hello(&clients[i]);
+        put(clients[i].fd, frame, msg_list_encode(frame, sizeof(frame)));
+        client_expect(&clients[i], &f, FRAME_LIST_END);
+    }
+    run_sh(&other, "echo served", &o);
+    assert_string_equal(o.out, "served\n");
+    for (int i = 0; i < N; i++) /* all have been half-closed at least */
+        assert_false(client_next(&clients[i], &f));
+    assert_int_equal(send(clients[0].fd, frame, 1, MSG_NOSIGNAL), -1);
+    assert_int_equal(send(clients[N - 1].fd, frame, 1, MSG_NOSIGNAL), 1);
+    for (int i = 0; i < N; i++)
+        client_close(&clients[i]);
+    assert_int_equal(serve_stop(&other), 0);
+}
+
 static void ping_is_answered_in_every_state(void **state)
 {
     (void)state;
@@ -329,6 +361,7 @@ int main(void)
         cmocka_unit_test(credit_beyond_the_window_is_a_violation),
         cmocka_unit_test(a_request_may_follow_hello_at_once_and_in_pieces),
         cmocka_unit_test(clients_that_leave_at_any_byte_do_no_harm),
+        cmocka_unit_test(connections_that_are_not_closed_make_room),
         cmocka_unit_test(ping_is_answered_in_every_state),
         cmocka_unit_test(who_makes_us_answer_and_never_reads_is_dropped),
         cmocka_unit_test(shutdown_ends_everything_and_says_bye),

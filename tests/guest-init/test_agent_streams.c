@@ -87,6 +87,51 @@ static void no_more_is_sent_than_the_window_allows(void **state)
     client_close(&c);
 }
 
+/* The agent may read nothing before STARTED, or it would throw away what the first instructions write. */
+static void credit_that_comes_with_the_request_loses_nothing(void **state)
+{
+    (void)state;
+    static const char *const argv[] = {"echo", "first", NULL};
+    struct exec_request q = request_of(argv);
+    q.window_out = 0;
+    for (int i = 0; i < 50; i++) {
+        struct client c;
+        begin(&c, &served, &q, &o);
+        client_credit(&c, STREAM_STDOUT, 1000);
+        client_finish(&c, &o);
+        assert_string_equal(o.out, "first\n");
+    }
+}
+
+/* Longer than the agent waits for its client to close: that begins when the socket has taken all. */
+static void who_reads_late_gets_all_and_the_result(void **state)
+{
+    (void)state;
+    struct client c;
+    struct exec_request q = shell("head -c 1000000 /dev/zero");
+    int small = 4096;
+    memset(&o, 0, sizeof(o));
+    client_connect(&c, &served);
+    setsockopt(c.fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof(small));
+    client_hello(&c);
+    client_exec(&c, &q);
+    struct frame f;
+    size_t got = 0;
+    bool exited = false;
+    client_started(&c, &o);
+    /* The rest fits into what the sockets hold, so that the workload ends. */
+    while (got < 700000 && client_next(&c, &f))
+        got += f.type == FRAME_STDOUT ? f.len : 0;
+    sleep(6);
+    while (client_next(&c, &f)) {
+        got += f.type == FRAME_STDOUT ? f.len : 0;
+        exited |= f.type == FRAME_EXITED;
+    }
+    client_close(&c);
+    assert_int_equal(got, 1000000);
+    assert_true(exited);
+}
+
 static void stdin_arrives_and_its_end_too(void **state)
 {
     (void)state;
@@ -285,6 +330,8 @@ int main(void)
         cmocka_unit_test(long_outputs_arrive_whole_and_apart),
         cmocka_unit_test(a_stream_that_nobody_takes_does_not_stall_the_other),
         cmocka_unit_test(no_more_is_sent_than_the_window_allows),
+        cmocka_unit_test(credit_that_comes_with_the_request_loses_nothing),
+        cmocka_unit_test(who_reads_late_gets_all_and_the_result),
         cmocka_unit_test(stdin_arrives_and_its_end_too),
         cmocka_unit_test(stdin_of_many_windows_is_paced_by_credit),
         cmocka_unit_test(a_workload_that_does_not_read_gives_no_credit),

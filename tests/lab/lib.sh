@@ -14,11 +14,23 @@ count=0
 
 plan() { echo "1..$1"; }
 
+unstick() {
+  sleep "${STUCK_AFTER:-180}"
+  echo "no end within ${STUCK_AFTER:-180} s:"
+  ps --ppid 2 -p 2 -N -o pid,ppid,stat,wchan:24,etimes,args
+  for p in $(pgrep -x 'cubby|cubby-vmm'); do grep -H . "/proc/$p/task/"*/{comm,wchan,stack,syscall}; done
+  pkill -KILL -x 'cubby|cubby-vmm'
+}
+
 check() { # NAME FUNCTION [ARG…]
   local name=$1
   shift
   count=$((count + 1))
-  if "$@" >"$T/log" 2>&1; then
+  unstick >>"$T/log" 2>&1 & # a test that hangs fails alone, and says where its processes are
+  local dog=$! failed=0
+  "$@" >"$T/log" 2>&1 || failed=1
+  kill $dog 2>/dev/null && wait $dog 2>/dev/null
+  if [ $failed = 0 ]; then
     echo "ok $count - $name"
   else
     sed 's/^/# /' "$T/log"

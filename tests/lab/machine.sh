@@ -50,8 +50,10 @@ disk_readable() {
   boots "sum=${sum%% *} serial=abc" --kernel "$B/vmlinux" --disk "$T/disk,ro,serial=abc"
 }
 
-plan 7
+plan 9
 check 'vmlinux by the 64-bit boot protocol' boots 'cpus=1 ' --kernel "$B/vmlinux" --boot linux
+check 'bzImage' boots 'cpus=1 ' --kernel "$B/bzImage"
+check 'vmlinux by its PVH entry, with two CPUs' boots 'cpus=2 ' --kernel "$B/vmlinux" --boot pvh --cpus 2
 check 'two CPUs' cpus 2
 check 'sixteen CPUs' cpus 16
 check '48 MiB of memory' boots 'mem=' --kernel "$B/vmlinux" --memory 48

@@ -31,10 +31,13 @@ static const struct {
     {0x14, HOST, 4, 4, "RESIZE"},         {0x18, HOST | GUEST, 1, 1, "STREAM_EOF"},
     {0x19, HOST | GUEST, 8, 8, "WINDOW"}, {0x20, GUEST, 12, 12, "STARTED"},
     {0x21, GUEST, 1, 65536, "STDOUT"},    {0x22, GUEST, 1, 65536, "STDERR"},
-    {0x23, GUEST, 48, 48, "EXITED"},      {0x60, GUEST, 40, 104, "READY"},
-    {0x61, HOST, 4, 4, "SHUTDOWN"},       {0x62, HOST, 8, 8, "PING"},
-    {0x63, GUEST, 8, 8, "PONG"},          {0x64, GUEST, 4, 1028, "BYE"},
-    {0x65, GUEST, 12, 1036, "EVENT"},
+    {0x23, GUEST, 48, 48, "EXITED"},      {0x30, HOST, 0, 0, "LIST"},
+    {0x31, HOST, 36, 36, "ATTACH"},       {0x32, HOST, 12, 12, "REMOVE"},
+    {0x38, GUEST, 76, 332, "ITEM"},       {0x39, GUEST, 4, 4, "LIST_END"},
+    {0x3a, GUEST, 40, 40, "ATTACHED"},    {0x3b, GUEST, 12, 12, "SKIPPED"},
+    {0x60, GUEST, 40, 104, "READY"},      {0x61, HOST, 4, 4, "SHUTDOWN"},
+    {0x62, HOST, 8, 8, "PING"},           {0x63, GUEST, 8, 8, "PONG"},
+    {0x64, GUEST, 4, 1028, "BYE"},        {0x65, GUEST, 12, 1036, "EVENT"},
 };
 
 static int check(uint8_t type, uint32_t len, enum frame_from from)

@@ -10,8 +10,8 @@
 
 #include "base/io.h"
 #include "base/own.h"
+#include "proto/detached.h"
 #include "proto/exec.h"
-#include "proto/msg.h"
 #include "proto/ports.h"
 
 #include <errno.h>
@@ -184,6 +184,18 @@ static inline void fake_violate(struct fake *f, const char *how)
     } else if (strcmp(how, "window-overflow") == 0) {
         const struct msg_window m = {.stream = STREAM_STDIN, .credit = STREAM_WINDOW_MAX};
         fake_send(f, frame, msg_window_encode(&m, frame, sizeof(frame)));
+    } else if (strcmp(how, "attached") == 0) {
+        const struct msg_attached m = {.exec_id = 1, .state = ITEM_RUNNING};
+        fake_send(f, frame, msg_attached_encode(&m, frame, sizeof(frame)));
+    } else if (strcmp(how, "skipped-after-eof") == 0) {
+        const struct msg_skipped m = {.stream = STREAM_STDERR, .bytes = 1};
+        fake_eof(f, STREAM_STDERR);
+        fake_send(f, frame, msg_skipped_encode(&m, frame, sizeof(frame)));
+    } else if (strcmp(how, "item") == 0) {
+        const struct msg_item m = {.exec_id = 1, .state = ITEM_RUNNING};
+        fake_send(f, frame, msg_item_encode(&m, frame, sizeof(frame)));
+    } else if (strcmp(how, "list-end") == 0) {
+        fake_send(f, frame, msg_list_end_encode(0, frame, sizeof(frame)));
     } else if (strcmp(how, "control-frame") == 0) {
         fake_send(f, frame, msg_ping_encode(FRAME_PONG, 1, frame, sizeof(frame)));
     }
@@ -284,6 +296,32 @@ static inline void fake_run(struct fake *f)
     }
 }
 
+/* Answers to LIST, ATTACH and REMOVE that cannot be. */
+static inline void fake_answer(struct fake *f, const char *how)
+{
+    uint8_t frame[MSG_FRAME_MAX];
+    struct msg_item item = {.exec_id = 7, .state = ITEM_RUNNING};
+    if (strcmp(how, "other-id") == 0) {
+        const struct msg_attached m = {.exec_id = 8, .state = ITEM_RUNNING};
+        fake_send(f, frame, msg_attached_encode(&m, frame, sizeof(frame)));
+    } else if (strcmp(how, "started") == 0) {
+        fake_started(f);
+    } else if (strcmp(how, "exited") == 0) {
+        fake_exit_code(f, 0);
+    } else if (strcmp(how, "same-item-twice") == 0) {
+        fake_send(f, frame, msg_item_encode(&item, frame, sizeof(frame)));
+        fake_send(f, frame, msg_item_encode(&item, frame, sizeof(frame)));
+    } else if (strcmp(how, "wrong-count") == 0) {
+        fake_send(f, frame, msg_item_encode(&item, frame, sizeof(frame)));
+        fake_send(f, frame, msg_list_end_encode(2, frame, sizeof(frame)));
+    } else if (strcmp(how, "endless-list") == 0) {
+        for (item.exec_id = 1;; item.exec_id++)
+            fake_send(f, frame, msg_item_encode(&item, frame, sizeof(frame)));
+    } else if (strcmp(how, "mute") == 0) {
+        fake_read(f);
+    }
+}
+
 static inline void fake_greet(struct fake *f)
 {
     uint8_t frame[MSG_FRAME_MAX];
@@ -294,6 +332,11 @@ static inline void fake_greet(struct fake *f)
     fake_read(f); /* HELLO */
     fake_send(f, frame, msg_hello_encode(&hello, frame, sizeof(frame)));
     struct frame exec = fake_read(f);
+    const char *answer = getenv("FAKE_ANSWER");
+    if (answer && exec.type != FRAME_EXEC) {
+        fake_answer(f, answer);
+        return;
+    }
     uint8_t *copy = malloc(exec.len + 1);
     memcpy(copy, exec.payload, exec.len);
     if (exec_request_decode(&f->q, copy, exec.len, &e) < 0)

@@ -315,11 +315,20 @@ static void an_agent_that_breaks_the_protocol_is_refused(void **state)
 {
     (void)state;
     static const char *const ways[] = {
-        "violate unknown-type",       "violate too-long",
-        "violate beyond-credit",      "violate after-eof",
-        "violate twice-started",      "violate control-frame",
-        "violate error-when-running", "violate window-for-stdout",
-        "violate window-overflow",    "early-data",
+        "violate unknown-type",
+        "violate too-long",
+        "violate beyond-credit",
+        "violate after-eof",
+        "violate twice-started",
+        "violate control-frame",
+        "violate error-when-running",
+        "violate window-for-stdout",
+        "violate window-overflow",
+        "early-data",
+        "violate attached",
+        "violate skipped-after-eof",
+        "violate item",
+        "violate list-end",
     };
     for (size_t i = 0; i < ARRAY_LEN(ways); i++) {
         struct cubby_exec *x = start(ways[i], (struct cubby_exec_options){.flags = CUBBY_EXEC_STDIN});
@@ -329,6 +338,41 @@ static void an_agent_that_breaks_the_protocol_is_refused(void **state)
     struct cubby_exec *x = start("exit 3", (struct cubby_exec_options){0});
     assert_int_equal(wait_result(x).exit_code, 3); /* the box is as good as before */
     cubby_exec_free(x);
+}
+
+static void answers_about_executions_that_cannot_be_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *answer;
+        int attach, list, remove;
+    } cases[] = {
+        {"other-id", CUBBY_EPROTOCOL, CUBBY_EPROTOCOL, CUBBY_EPROTOCOL},
+        {"started", CUBBY_EPROTOCOL, CUBBY_EPROTOCOL, CUBBY_EPROTOCOL},
+        {"exited", CUBBY_EPROTOCOL, CUBBY_EPROTOCOL, 0},
+        {"same-item-twice", CUBBY_EPROTOCOL, CUBBY_EPROTOCOL, CUBBY_EPROTOCOL},
+        {"wrong-count", CUBBY_EPROTOCOL, CUBBY_EPROTOCOL, CUBBY_EPROTOCOL},
+        {"endless-list", CUBBY_EPROTOCOL, CUBBY_EPROTOCOL, CUBBY_EPROTOCOL},
+        {"close", CUBBY_EGUEST_LOST, CUBBY_EGUEST_LOST, CUBBY_EGUEST_LOST},
+        {"mute", CUBBY_ETIMEOUT, CUBBY_ETIMEOUT, CUBBY_ETIMEOUT},
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct cubby_error e;
+        struct cubby_exec_list *list;
+        struct cubby_exec *x;
+        int patience = cases[i].list == CUBBY_ETIMEOUT ? 50 : PATIENCE_MS;
+        setenv("FAKE_ANSWER", cases[i].answer, 1);
+        assert_int_equal(cubby_box_start(box, &e), 0);
+        assert_int_equal(cubby_exec_attach(&x, box, 7, NULL, &e), 0);
+        assert_int_equal(cubby_exec_wait(x, patience, NULL, &e), cases[i].attach);
+        cubby_exec_free(x);
+        assert_int_equal(cubby_exec_list(&list, box, patience, &e), cases[i].list);
+        assert_null(list);
+        assert_int_equal(cubby_exec_remove(box, 7, 0, patience, NULL, &e), cases[i].remove);
+        cubby_box_destroy(box); /* the environment is the VMM's at its start */
+        assert_int_equal(cubby_box_create(&box, NULL, NULL), 0);
+    }
+    unsetenv("FAKE_ANSWER");
 }
 
 static void a_version_that_was_not_offered_is_refused(void **state)
@@ -591,6 +635,7 @@ int main(int argc, char **argv)
         TEST(a_kill_before_the_start_is_not_lost),
         TEST(a_reader_who_leaves_makes_the_writer_get_sigpipe),
         TEST(an_agent_that_breaks_the_protocol_is_refused),
+        TEST(answers_about_executions_that_cannot_be_are_refused),
         TEST(a_version_that_was_not_offered_is_refused),
         TEST(an_answer_that_is_not_ok_is_refused),
         TEST(a_connection_that_ends_without_a_result_is_a_lost_guest),
