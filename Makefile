@@ -174,7 +174,7 @@ deps: ## install what building and testing needs (apt; sudo when not root)
 	$(Q)tools/deps
 
 check: deps ## all tests; ends with "N passed, N failed, N skipped"
-	+$(Q)$(MAKE) -j$(shell nproc) programs assets tests lab $(KVM_TESTS) build/tests/lab/files build/mkrootfs
+	+$(Q)$(MAKE) -j$(shell nproc) programs assets tests lab $(KVM_TESTS) build/tests/lab/files build/mkrootfs build/merge-layers
 	-+$(Q)$(MAKE) python-registry
 	+$(Q)tests/check $(STAGES)
 
@@ -184,6 +184,7 @@ demo: deps ## build everything and run a command in a virtual machine of its own
 
 bench: all lab ## measure against QEMU microvm in one lab session; writes build/bench/
 	$(Q)tests/bench/run
+	+$(Q)$(MAKE) build/merge-layers && tests/bench/merge
 
 SECONDS ?= 60
 fuzz: ## run each fuzz target for SECONDS=60; new inputs stay in build/fuzz/
@@ -196,8 +197,6 @@ fuzz: ## run each fuzz target for SECONDS=60; new inputs stay in build/fuzz/
 C_FILES = $(shell git ls-files '*.c' '*.h')
 SH_FILES = $(shell git ls-files | xargs grep -lE '^\#!/bin/(ba)?sh')
 MAN_FILES = $(wildcard docs/man/*.[1-8])
-MAN1 = $(filter %.1,$(MAN_FILES))
-MAN5 = $(filter %.5,$(MAN_FILES))
 TIDY_FILES = $(addprefix tidy/,$(filter-out tests/%,$(filter %.c,$(C_FILES))))
 STEP = tests/run $(if $(RESULTS),--results $(RESULTS)) --step
 lint: lint-results ## formatting, layers, clang-tidy, cppcheck, shellcheck, man pages
@@ -228,8 +227,8 @@ install: all ## programs to $(PREFIX)/bin, assets to $(PREFIX)/lib/cubby, man pa
 	install -m 755 build/cubby-vmm $(DESTDIR)$(PREFIX)/lib/cubby/
 	ln -sf ../lib/cubby/cubby-vmm $(DESTDIR)$(PREFIX)/bin/cubby-vmm
 	install -m 644 $(ASSETS) $(DESTDIR)$(PREFIX)/lib/cubby/
-	install -m 644 $(MAN1) $(DESTDIR)$(PREFIX)/share/man/man1/
-	install -m 644 $(MAN5) $(DESTDIR)$(PREFIX)/share/man/man5/
+	install -m 644 $(filter %.1,$(MAN_FILES)) $(DESTDIR)$(PREFIX)/share/man/man1/
+	install -m 644 $(filter %.5,$(MAN_FILES)) $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -D -m 644 cli/completion/cubby.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/cubby
 
 .PHONY: clean

@@ -58,8 +58,7 @@ static int no_memory(struct err *e)
     return err_set(e, -ENOMEM, "cannot authorize a request: no memory");
 }
 
-/* --- grants ----------------------------------------------------------------------------------------------
- */
+/* --- grants --- */
 
 static void wipe(char *s)
 {
@@ -166,8 +165,7 @@ static char *basic_value(const struct credential *c)
     return value;
 }
 
-/* --- the token server's answer ---------------------------------------------------------------------------
- */
+/* --- the token server's answer --- */
 
 int auth_parse_token(const char *text, size_t len, char **token, unsigned *seconds, struct err *e)
 {
@@ -273,8 +271,7 @@ static void token_done(void *ctx, const struct http_request *r, int ret, const s
     done(owner, ret, &why);
 }
 
-/* --- asking ----------------------------------------------------------------------------------------------
- */
+/* --- asking --- */
 
 /* "service=…&scope=…&scope=…"; NULL without memory. */
 static char *query_of(const struct challenge *c, const char *scope)

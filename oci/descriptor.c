@@ -10,8 +10,8 @@
 int descriptor_parse(struct descriptor *d, const json_t *value, const char *path, uint64_t max_size,
                      const char *limit, struct err *e)
 {
-    const char *type, *digest;
-    uint64_t size;
+    const char *type = NULL, *digest = NULL;
+    uint64_t size = 0;
     if (!json_is_object(value))
         return err_set(e, OCI_E_FORMAT, "%s is not an object", path);
     int ret = json_need_string(value, path, "mediaType", &type, e);
@@ -46,7 +46,7 @@ json_t *descriptor_format(const struct descriptor *d)
 
 int platform_from_json(struct platform *p, const json_t *object, const char *path, struct err *e)
 {
-    const char *os, *arch, *variant, *os_version;
+    const char *os = NULL, *arch = NULL, *variant = NULL, *os_version = NULL;
     int ret = json_get_string(object, path, "os", &os, e);
     if (ret == 0)
         ret = json_get_string(object, path, "architecture", &arch, e);

@@ -135,7 +135,7 @@ int digest_of(struct digest *d, const void *data, size_t len, struct err *e)
 {
     CLEANUP(hasher_destroyp) struct hasher *h = NULL;
     int ret = hasher_create(&h, e);
-    if (ret < 0)
+    if (!h)
         return ret;
     hasher_update(h, data, len);
     return hasher_finish(h, d, e);

@@ -152,7 +152,7 @@ static int is_fresh(struct exporter *x, const struct digest *d, struct err *e)
 static int write_blob(struct exporter *x, const struct descriptor *d, struct err *e)
 {
     char name[DIGEST_HEX_LEN + 16];
-    uint64_t size;
+    uint64_t size = 0;
     CLEANUP(hasher_destroyp) struct hasher *h = NULL;
     int ret = is_fresh(x, &d->digest, e);
     if (ret <= 0)
@@ -211,7 +211,7 @@ static int add_to_list(struct exporter *x, const struct manifest *m, const struc
 
 static int write_image(struct exporter *x, const struct image_ref *r, struct err *e)
 {
-    struct manifest m;
+    struct manifest m = {0};
     struct oci_ref name;
     int ret = oci_ref_parse(&name, r->name, e);
     if (ret == 0)

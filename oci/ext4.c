@@ -16,6 +16,7 @@
 #include "oci/ext4_image.h"
 
 #include "base/own.h"
+#include "oci/printable.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -31,7 +32,9 @@
 
 int ext4_fail(const struct ext4_image *img, int code, const char *what, const char *name, struct err *e)
 {
-    return err_set(e, code, "cannot %s '%s' in image '%s': %s", what, name, img->path, strerror(-code));
+    char text[PRINTABLE_CAP];
+    return err_set(e, code, "cannot %s '%s' in image '%s': %s", what, printable(name, text), img->path,
+                   strerror(-code));
 }
 
 static void image_free(struct ext4_image *img)
@@ -82,6 +85,11 @@ int ext4_image_create(struct ext4_image **out, const char *path, const struct ex
         int ret = err_sys(e, "cannot create image '%s'", path);
         image_free(img);
         return ret;
+    }
+    struct stat st;
+    if (fstat(img->fd, &st) == 0 && !S_ISREG(st.st_mode)) { /* not a thing that may be removed on failure */
+        image_free(img);
+        return err_set(e, -EINVAL, "cannot create image '%s': it is not a regular file", path);
     }
     int ret = make_root(img);
     if (ret < 0) {

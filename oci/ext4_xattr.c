@@ -24,8 +24,14 @@
 /* The two forms of an access control list (include/uapi/linux/posix_acl_xattr.h, fs/ext4/acl.h). */
 #define ACL_XATTR_VERSION 2u
 #define ACL_DISK_VERSION  1u
-#define ACL_TAG_USER      0x02u
-#define ACL_TAG_GROUP     0x08u
+enum acl_tag {
+    ACL_USER_OBJ = 1,
+    ACL_USER = 2,
+    ACL_GROUP_OBJ = 4,
+    ACL_GROUP = 8,
+    ACL_MASK = 16,
+    ACL_OTHER = 32
+};
 
 struct attribute {
     uint8_t index;
@@ -68,8 +74,42 @@ static int split_name(struct attribute *a, const char *name)
     return -ENOTSUP;
 }
 
+/* What an access control list says about the permission bits: the mask, or else the group's own, stand in the
+ * place of the group's. */
+struct acl_mode {
+    unsigned user, group, other;
+    bool extended, masked; /* holds more than the bits can say; has a mask */
+};
+
+static int acl_add(struct acl_mode *m, uint16_t tag, uint16_t perm)
+{
+    if (perm > 7)
+        return -EINVAL;
+    switch (tag) {
+    case ACL_USER_OBJ:
+        m->user = perm;
+        return 0;
+    case ACL_GROUP_OBJ:
+        m->group = m->masked ? m->group : perm;
+        return 0;
+    case ACL_MASK:
+        m->group = perm;
+        m->masked = m->extended = true;
+        return 0;
+    case ACL_OTHER:
+        m->other = perm;
+        return 0;
+    case ACL_USER:
+    case ACL_GROUP:
+        m->extended = true;
+        return 0;
+    default:
+        return -EINVAL;
+    }
+}
+
 /* Entries of tag, permissions and id; on disk only named users and groups have an id. */
-static int convert_acl(struct attribute *a)
+static int convert_acl(struct attribute *a, struct acl_mode *mode)
 {
     struct reader r = reader_of(a->value, a->len);
     if (read_u32(&r) != ACL_XATTR_VERSION || reader_left(&r) % 8 != 0)
@@ -82,14 +122,30 @@ static int convert_acl(struct attribute *a)
     while (reader_left(&r)) {
         uint16_t tag = read_u16(&r), perm = read_u16(&r);
         uint32_t id = read_u32(&r);
+        int ret = acl_add(mode, tag, perm);
+        if (ret < 0)
+            return ret;
         write_u16(&w, tag);
         write_u16(&w, perm);
-        if (tag == ACL_TAG_USER || tag == ACL_TAG_GROUP)
+        if (tag == ACL_USER || tag == ACL_GROUP)
             write_u32(&w, id);
     }
     a->value = a->owned;
     a->len = writer_len(&w);
     return r.failed || w.failed ? -EINVAL : 0;
+}
+
+/* As setxattr(2) does: the list for access sets the permission bits, and is kept only when it says more than
+ * they do. */
+static int take_acl(struct attribute *a, struct disk_inode *inode)
+{
+    struct acl_mode mode = {0};
+    int ret = convert_acl(a, &mode);
+    if (ret == 0 && a->index == INDEX_ACL) {
+        inode->f.i_mode = (__u16)((inode->f.i_mode & ~0777u) | mode.user << 6 | mode.group << 3 | mode.other);
+        a->placed = !mode.extended;
+    }
+    return ret;
 }
 
 /* The order of a block; what was given first comes first among equal names. */
@@ -182,13 +238,13 @@ int xattrs_set(struct ext4_image *img, struct disk_inode *inode, const struct ex
         *a = (struct attribute){.value = list[used].value, .len = list[used].len, .order = used};
         ret = split_name(a, list[used].name);
         if (ret == 0 && (a->index == INDEX_ACL || a->index == INDEX_ACL_FOLDER))
-            ret = convert_acl(a);
+            ret = take_acl(a, inode);
     }
     if (ret == 0 && used) {
         qsort(attributes, used, sizeof(attributes[0]), by_name);
         /* Of equal names only the last counts. */
         for (size_t i = 0; i + 1 < used; i++)
-            attributes[i].placed = same_name(&attributes[i], &attributes[i + 1]);
+            attributes[i].placed = attributes[i].placed || same_name(&attributes[i], &attributes[i + 1]);
     }
     size_t kept = 0;
     for (size_t i = 0; i < used && ret == 0; i++)

@@ -20,6 +20,7 @@
 #include "base/io.h"
 #include "base/log.h"
 #include "base/own.h"
+#include "oci/backoff.h"
 #include "oci/oci_error.h"
 #include "oci/registry_status.h"
 
@@ -27,10 +28,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
 #define SINK_POLL_MS    50
-#define BACKOFF_MAX_MS  30000
 #define RETRY_AFTER_MAX 60000
 #define PROGRESS_BYTES  65536   /* that start the count of attempts anew */
 #define ERRNO_LOWEST    (-4096) /* codes above are errnos */
@@ -72,8 +71,7 @@ static void later(struct fetch *f, uint64_t delay_ms)
         fetch_fail(f, -ENOMEM, "no memory for a timer");
 }
 
-/* --- life ------------------------------------------------------------------------------------------------
- */
+/* --- life --- */
 
 static int copy_params(struct fetch *f, const struct fetch_params *p)
 {
@@ -144,30 +142,16 @@ void fetch_fail(struct fetch *f, int ret, const char *why)
     over(f, ret);
 }
 
-/* --- failures --------------------------------------------------------------------------------------------
- */
+/* --- failures --- */
 
 static bool may_pass(int ret)
 {
     return ret == -EAGAIN || ret == -ETIMEDOUT || ret == -ECONNRESET;
 }
 
-/* Doubled for each attempt, between half and one and a half of it, so that clients that failed together do
- * not come back together. */
-static uint64_t backoff_ms(const struct fetch *f)
-{
-    uint64_t delay = f->registry->config->backoff_ms << (f->attempt - 1);
-    uint16_t random = 0;
-    if (delay > BACKOFF_MAX_MS)
-        delay = BACKOFF_MAX_MS;
-    if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
-        random = (uint16_t)now_ns();
-    return delay / 2 + delay * random / 65536;
-}
-
 static void try_again(struct fetch *f)
 {
-    uint64_t delay = backoff_ms(f);
+    uint64_t delay = backoff_ms(f->registry->config->backoff_ms, f->attempt);
     if (f->retry_after_ms > delay)
         delay = f->retry_after_ms;
     log_info(LOG_NET, "%s; again in %llu ms", f->err.text, (unsigned long long)delay);
@@ -236,8 +220,7 @@ static void failed(struct fetch *f, int ret)
     over(f, f->err.code);
 }
 
-/* --- the answer ------------------------------------------------------------------------------------------
- */
+/* --- the answer --- */
 
 /* Failures of the sink: with an errno they are our own. */
 static int of_sink(struct fetch *f, int ret)
@@ -405,8 +388,7 @@ static void answered(void *ctx, const struct http_request *r, int ret, const str
         over(f, 0);
 }
 
-/* --- the request -----------------------------------------------------------------------------------------
- */
+/* --- the request --- */
 
 static int send_request(struct fetch *f)
 {
@@ -427,7 +409,7 @@ static int send_request(struct fetch *f)
         .ops = &ops,
         .ctx = f,
     };
-    f->got = f->skip = 0;
+    f->skip = 0;
     f->expect = -1;
     f->words_len = 0;
     f->status = 0;
@@ -448,6 +430,7 @@ static int find_host(struct fetch *f)
 static void send_due(struct loop_timer *t)
 {
     struct fetch *f = CONTAINER_OF(t, struct fetch, timer);
+    f->got = f->retry_after_ms = 0;
     int ret = of_sink(f, f->params.ops->prepare(f->params.ctx, &f->offset, &f->err));
     if (ret == -EAGAIN) {
         f->own_failure = false;

@@ -171,8 +171,8 @@ static int parse_run_part(struct image_config *c, const json_t *doc, struct err 
 static int parse_rootfs(struct image_config *c, const json_t *doc, const struct oci_limits *limits,
                         struct err *e)
 {
-    json_t *rootfs, *ids;
-    const char *type;
+    json_t *rootfs = NULL, *ids = NULL;
+    const char *type = "";
     int ret = json_get_object(doc, "", "rootfs", &rootfs, e);
     if (ret == 0 && !rootfs)
         return err_set(e, OCI_E_FORMAT, "rootfs is missing");

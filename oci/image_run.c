@@ -47,17 +47,17 @@ int image_config_argv(const struct image_config *c, const char *const *entrypoin
     const char *const *tail = args;
     if (list_count(args) == 0)
         tail = entrypoint ? NULL : (const char *const *)c->cmd;
-    size_t nhead = list_count(head), ntail = list_count(tail);
-    if (nhead + ntail == 0)
-        return err_set(e, -EINVAL, "no command is given, and the image names none");
-    CLEANUP(mem_freep) const char **words = calloc(nhead + ntail, sizeof(*words));
+    CLEANUP(mem_freep) const char **words = calloc(list_count(head) + list_count(tail) + 1, sizeof(*words));
     if (!words)
         return err_set(e, -ENOMEM, "no memory for the command line");
-    for (size_t i = 0; i < nhead; i++)
-        words[i] = head[i];
-    for (size_t i = 0; i < ntail; i++)
-        words[nhead + i] = tail[i];
-    *out = pack(words, nhead + ntail);
+    size_t count = 0;
+    for (; head && *head; head++)
+        words[count++] = *head;
+    for (; tail && *tail; tail++)
+        words[count++] = *tail;
+    if (count == 0)
+        return err_set(e, -EINVAL, "no command is given, and the image names none");
+    *out = pack(words, count);
     return *out ? 0 : err_set(e, -ENOMEM, "no memory for the command line");
 }
 

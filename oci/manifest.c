@@ -93,7 +93,7 @@ static int open_as(json_t **out, enum media_kind kind, const char *implied, char
                    const void *data, size_t len, const struct oci_limits *limits, struct err *e)
 {
     int ret = open_document(out, data, len, limits, e);
-    enum media_kind is;
+    enum media_kind is = MEDIA_UNKNOWN;
     if (ret == 0)
         ret = document_kind(*out, NULL, &is, e);
     if (ret < 0)
@@ -197,7 +197,7 @@ static int copy_annotation(char **out, const json_t *notes, const char *path, co
 static int parse_entry(struct index_entry *entry, const json_t *value, const char *path,
                        const struct oci_limits *limits, struct err *e)
 {
-    json_t *platform, *notes;
+    json_t *platform = NULL, *notes = NULL;
     char inner[64];
     int ret = descriptor_parse(&entry->manifest, value, path, limits->manifest_bytes, "manifest_bytes", e);
     if (ret == 0)

@@ -13,6 +13,7 @@
 #include "oci/merge_inner.h"
 
 #include "oci/oci_error.h"
+#include "oci/printable.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -151,7 +152,7 @@ static int next_entry(struct layer *l, struct archive_entry **entry, struct err 
 /* An error that an entry has brought about is the layer's fault; the host's own stay what they are. */
 static int entry_failed(struct archive_entry *entry, struct err *e)
 {
-    char text[4 * ENTRY_NAME_MAX + 8];
+    char text[PRINTABLE_CAP];
     const char *path = archive_entry_pathname(entry);
     switch (e->code) {
     case -EINVAL:
@@ -167,7 +168,7 @@ static int entry_failed(struct archive_entry *entry, struct err *e)
     default:
         break;
     }
-    return err_prefix(e, "entry '%s'", path_printable(path ? path : "", text));
+    return err_prefix(e, "entry '%s'", printable(path ? path : "", text));
 }
 
 static int read_entries(struct layer *l, struct err *e)

@@ -8,6 +8,7 @@
 #include "oci/merge_inner.h"
 
 #include "oci/oci_error.h"
+#include "oci/printable.h"
 
 #include <errno.h>
 #include <ext2fs/ext2_fs.h>
@@ -95,19 +96,29 @@ static void stamp(struct merge *m, uint32_t node)
     }
 }
 
+/* libarchive reads a pax time of -1.25 as -1 s and then 0.25 s on top. */
+static struct timespec read_mtime(struct archive_entry *entry)
+{
+    struct timespec t = {.tv_sec = archive_entry_mtime(entry), .tv_nsec = archive_entry_mtime_nsec(entry)};
+    if (t.tv_nsec < 0 || t.tv_nsec >= 1000000000)
+        t.tv_nsec = 0;
+    if (t.tv_sec < 0 && t.tv_nsec > 0) {
+        t.tv_sec--;
+        t.tv_nsec = 1000000000 - t.tv_nsec;
+    }
+    return t;
+}
+
 static int read_meta(struct archive_entry *entry, struct ext4_meta *meta, struct err *e)
 {
     int64_t uid = archive_entry_uid(entry), gid = archive_entry_gid(entry);
     if (uid < 0 || uid > UINT32_MAX || gid < 0 || gid > UINT32_MAX)
         return err_set(e, OCI_E_FORMAT, "its owner %lld:%lld is beyond 32 bits", (long long)uid,
                        (long long)gid);
-    *meta = (struct ext4_meta){
-        .mode = archive_entry_perm(entry),
-        .uid = (uint32_t)uid,
-        .gid = (uint32_t)gid,
-        .mtime = {.tv_sec = archive_entry_mtime(entry), .tv_nsec = archive_entry_mtime_nsec(entry)}};
-    if (meta->mtime.tv_nsec < 0 || meta->mtime.tv_nsec >= 1000000000)
-        meta->mtime.tv_nsec = 0;
+    *meta = (struct ext4_meta){.mode = archive_entry_perm(entry),
+                               .uid = (uint32_t)uid,
+                               .gid = (uint32_t)gid,
+                               .mtime = read_mtime(entry)};
     return 0;
 }
 
@@ -158,7 +169,7 @@ static int make_file(struct layer *l, struct archive_entry *entry, uint32_t fold
 static int make_link(struct merge *m, const char *to, uint32_t folder, const char *name, uint32_t *node,
                      struct err *e)
 {
-    char text[4 * ENTRY_NAME_MAX + 8];
+    char text[PRINTABLE_CAP];
     struct place at;
     int ret = path_clean(m, to, m->target, &at, e);
     if (ret == 0)
@@ -167,11 +178,9 @@ static int make_link(struct merge *m, const char *to, uint32_t folder, const cha
         return ret;
     uint32_t target = child_of(m, &at);
     if (target == TREE_NONE)
-        return err_set(e, OCI_E_FORMAT, "a hard link to '%.300s', which is not there",
-                       path_printable(to, text));
+        return err_set(e, OCI_E_FORMAT, "a hard link to '%s', which is not there", printable(to, text));
     if (tree_node(m->tree, target)->type == EXT2_FT_DIR)
-        return err_set(e, OCI_E_FORMAT, "a hard link to '%.300s', which is a folder",
-                       path_printable(to, text));
+        return err_set(e, OCI_E_FORMAT, "a hard link to '%s', which is a folder", printable(to, text));
     return ext4_image_link(m->img, folder, name, target, node, e);
 }
 

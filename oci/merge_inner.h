@@ -10,8 +10,7 @@
 #include <archive_entry.h>
 #include <locale.h>
 
-#define LINKS_MAX      255u /* symbolic links followed for one path */
-#define ENTRY_NAME_MAX 200u /* of a path in an error text */
+#define LINKS_MAX 255u /* symbolic links followed for one path */
 
 struct merge {
     struct ext4_image *img;
@@ -58,9 +57,6 @@ void path_buffers_destroy(struct merge *m);
 int path_clean(const struct merge *m, const char *path, char *buf, struct place *out, struct err *e);
 /* Finds the folder of the place inside the image. With `make`, folders that are missing are made. */
 int path_resolve(struct merge *m, struct place *at, bool make, struct err *e);
-/* The path for an error text: unprintable bytes as \ooo, the middle of a long one left out. */
-const char *path_printable(const char *path, char out[4 * ENTRY_NAME_MAX + 8]);
-
 /* --- oci/merge_entry.c --- */
 
 /* Takes in the entry that libarchive has just read the header of. */

@@ -12,10 +12,10 @@
 #include "oci/merge_inner.h"
 
 #include "oci/oci_error.h"
+#include "oci/printable.h"
 
 #include <errno.h>
 #include <ext2fs/ext2_fs.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -40,30 +40,14 @@ void path_buffers_destroy(struct merge *m)
     free(m->missing);
 }
 
-const char *path_printable(const char *path, char out[4 * ENTRY_NAME_MAX + 8])
-{
-    size_t len = strlen(path), at = 0;
-    for (size_t i = 0; i < len; i++) {
-        if (len > ENTRY_NAME_MAX && i == ENTRY_NAME_MAX / 2) {
-            i = len - ENTRY_NAME_MAX / 2;
-            at += (size_t)sprintf(out + at, "…");
-        }
-        unsigned char c = (unsigned char)path[i];
-        if (c < 0x20 || c >= 0x7f || c == '\\' || c == '\'')
-            at += (size_t)sprintf(out + at, "\\%03o", c);
-        else
-            out[at++] = (char)c;
-    }
-    out[at] = '\0';
-    return out;
-}
-
 /* "a//b/./c/../d" becomes "a/b/d"; what would lead out of the root stays at the root. */
-static void clean_text(const char *path, char *out)
+static int clean_text(const char *path, char *out, struct err *e)
 {
     size_t len = 0;
     while (*path) {
         size_t n = strcspn(path, "/");
+        if (n > TREE_NAME_MAX)
+            return err_set(e, OCI_E_FORMAT, "a name of %zu bytes is longer than %u", n, TREE_NAME_MAX);
         if (n == 2 && memcmp(path, "..", 2) == 0) {
             while (len && out[len - 1] != '/')
                 len--;
@@ -77,6 +61,7 @@ static void clean_text(const char *path, char *out)
         path += n + (path[n] == '/');
     }
     out[len] = '\0';
+    return 0;
 }
 
 int path_clean(const struct merge *m, const char *path, char *buf, struct place *out, struct err *e)
@@ -84,7 +69,9 @@ int path_clean(const struct merge *m, const char *path, char *buf, struct place 
     size_t len = strlen(path);
     if (len > m->limits.path_bytes)
         return err_set(e, OCI_E_LIMIT, "a path of %zu bytes is longer than allowed (path_bytes)", len);
-    clean_text(path, buf);
+    int ret = clean_text(path, buf, e);
+    if (ret < 0)
+        return ret;
     const char *slash = strrchr(buf, '/');
     *out = (struct place){.folders = buf,
                           .folders_len = slash ? (size_t)(slash - buf) : 0,
@@ -138,6 +125,14 @@ static void walk_missing(struct walk *w, const char *name, size_t len)
     w->missing_len += len;
 }
 
+static int not_a_folder(const char *name, size_t len, struct err *e)
+{
+    char part[TREE_NAME_MAX + 1], text[PRINTABLE_CAP];
+    memcpy(part, name, len); /* a name that was found is no longer than that */
+    part[len] = '\0';
+    return err_set(e, OCI_E_FORMAT, "'%s' on its way is not a folder", printable(part, text));
+}
+
 static int walk_down(struct walk *w, const char *name, size_t len, struct err *e)
 {
     uint32_t child = w->missing_len ? TREE_NONE : tree_find(w->m->tree, w->folder, name, len);
@@ -152,7 +147,7 @@ static int walk_down(struct walk *w, const char *name, size_t len, struct err *e
     case EXT2_FT_SYMLINK:
         return follow_link(w, child, e);
     default:
-        return err_set(e, OCI_E_FORMAT, "'%.*s' on its way is not a folder", (int)len, name);
+        return not_a_folder(name, len, e);
     }
 }
 

@@ -65,8 +65,7 @@ static int add_registry(struct oci_config *c, const char *name, struct registry_
     return 0;
 }
 
-/* --- registries ------------------------------------------------------------------------------------------
- */
+/* --- registries --- */
 
 static int one_mirror(void *to, const json_t *v, const struct json_place *at, struct err *e)
 {
@@ -133,8 +132,7 @@ static int registries(void *to, const json_t *v, const struct json_place *at, st
     return json_walk_members(to, v, one_registry, at, e);
 }
 
-/* --- downloads and limits: numbers -----------------------------------------------------------------------
- */
+/* --- downloads and limits: numbers --- */
 
 struct number {
     const char *key;
@@ -200,8 +198,7 @@ static int limits(void *to, const json_t *v, const struct json_place *at, struct
     return json_walk_members(to, v, one_limit, at, e);
 }
 
-/* --- the whole -------------------------------------------------------------------------------------------
- */
+/* --- the whole --- */
 
 int oci_config_parse(struct oci_config *c, const char *text, size_t len, struct err *e)
 {

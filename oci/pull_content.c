@@ -42,8 +42,7 @@ static void fail(struct pull *p, int ret, const struct err *e)
         registry_cancel(p->registry);
 }
 
-/* --- downloads -------------------------------------------------------------------------------------------
- */
+/* --- downloads --- */
 
 static void blob_waits(void *ctx)
 {
@@ -116,15 +115,14 @@ static int begin_blob(struct pull *p, struct pull_blob *b, struct err *e)
     return ret;
 }
 
-/* --- the merge -------------------------------------------------------------------------------------------
- */
+/* --- the merge --- */
 
-/* An image says in its configuration what it is for; with an index that was checked before, without one not.
- */
+/* Without an index, only the image's configuration says what it is for. With one, the index has the last
+ * word: configurations are known to leave the variant out. */
 static int check_platform(const struct pull *p, struct err *e)
 {
     char want[PLATFORM_TEXT_MAX], have[PLATFORM_TEXT_MAX];
-    if (platform_match(&p->platform, &p->config.platform) > 0)
+    if (p->platform_known || platform_match(&p->platform, &p->config.platform) > 0)
         return 0;
     return err_set(e, OCI_E_PLATFORM, "the image is for %s, not for %s",
                    platform_text(&p->config.platform, have), platform_text(&p->platform, want));
@@ -199,8 +197,7 @@ static void merge_has_news(struct loop_source *s, uint32_t events_seen)
     go_on(p);
 }
 
-/* --- both ------------------------------------------------------------------------------------------------
- */
+/* --- both --- */
 
 /* Starts what can be started. */
 static int advance(struct pull *p, struct err *e)

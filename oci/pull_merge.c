@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -157,6 +158,17 @@ static void job_free(struct merge_job *j)
     free(j);
 }
 
+/* Signals are the host program's: none is delivered to a thread that it does not know. */
+static int start_thread(struct merge_job *j)
+{
+    sigset_t all, old;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old);
+    int ret = -pthread_create(&j->thread, NULL, work, j);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    return ret;
+}
+
 int merge_job_start(struct merge_job **out, const struct merge_job_params *p, struct err *e)
 {
     struct merge_job *j = calloc(1, sizeof(*j));
@@ -166,7 +178,7 @@ int merge_job_start(struct merge_job **out, const struct merge_job_params *p, st
     pthread_mutex_init(&j->lock, NULL);
     pthread_cond_init(&j->more, NULL);
     j->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    int ret = j->stop_fd < 0 ? -errno : -pthread_create(&j->thread, NULL, work, j);
+    int ret = j->stop_fd < 0 ? -errno : start_thread(j);
     if (ret < 0) {
         job_free(j);
         return err_set(e, ret, "cannot start a thread to merge an image: %s", strerror(-ret));

@@ -24,6 +24,7 @@ static int from_store(struct pull *p, struct err *e)
         return ret;
     p->manifest_descriptor = ref.manifest;
     p->source = ref.source;
+    p->platform_known = true; /* it was compared when the reference was written */
     image_ref_fini(&ref);
     ret = store_lease_add(p->lease, &p->manifest_descriptor.digest, e);
     if (ret == 0)
@@ -49,8 +50,7 @@ static int take_manifest(struct pull *p, const struct registry_manifest *got, st
 }
 
 /* An index: the entry for our platform goes to *next. */
-static int choose(const struct pull *p, const struct registry_manifest *got, struct descriptor *next,
-                  struct err *e)
+static int choose(struct pull *p, const struct registry_manifest *got, struct descriptor *next, struct err *e)
 {
     struct image_index index;
     const struct index_entry *entry;
@@ -58,8 +58,10 @@ static int choose(const struct pull *p, const struct registry_manifest *got, str
     if (ret < 0)
         return ret;
     ret = index_choose(&index, &p->platform, &entry, e);
-    if (ret == 0)
+    if (ret == 0) {
         *next = entry->manifest;
+        p->platform_known = entry->has_platform;
+    }
     index_fini(&index);
     return ret;
 }
@@ -103,15 +105,18 @@ static int from_registry(struct pull *p, struct err *e)
                    (unsigned long long)p->opt->config->limits.index_depth);
 }
 
-/* Whether the registry still means by the name what the store has. Not being told counts as no. */
-static bool is_current(struct pull *p)
+/* Whether the registry still means by the name what the store has: 1 or 0; or the failure. */
+static int is_current(struct pull *p, struct err *e)
 {
     struct digest now;
     struct err why = {0};
     int ret = registry_head_manifest(p->registry, p->ref->path, oci_ref_selector(p->ref), &now, &why);
+    /* Not every registry tells the digest, or knows HEAD: then the manifest has to be read. */
+    if (ret == -ENODATA || ret == OCI_E_REGISTRY)
+        return 0;
     if (ret < 0)
-        log_info(LOG_IMAGE, "cannot compare '%s' with its registry: %s", p->name, why.text);
-    return ret == 0 && (digest_equal(&now, &p->source) || digest_equal(&now, &p->manifest_descriptor.digest));
+        return err_set(e, ret, "%s", why.text);
+    return digest_equal(&now, &p->source) || digest_equal(&now, &p->manifest_descriptor.digest);
 }
 
 int pull_resolve(struct pull *p, struct err *e)
@@ -127,9 +132,12 @@ int pull_resolve(struct pull *p, struct err *e)
         return err_set(e, OCI_E_NOT_FOUND, "it is not in the store");
     pull_tell(p, (struct pull_event){.phase = PULL_RESOLVING});
     ret = pull_need_registry(p, e);
-    if (ret == 0 && have && is_current(p))
+    if (ret == 0 && have)
+        ret = is_current(p, e);
+    if (ret == 1)
         return 0;
     if (have)
         manifest_fini(&p->manifest);
+    p->platform_known = false;
     return ret < 0 ? ret : from_registry(p, e);
 }

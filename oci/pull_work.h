@@ -35,6 +35,7 @@ struct pull {
     bool resolved;
     struct descriptor manifest_descriptor;
     struct digest source;
+    bool platform_known; /* an index said so */
     struct manifest manifest;
     bool has_config;
     struct image_config config;

@@ -165,14 +165,14 @@ static int link_target(char out[ENTRY_NAME_MAX], const char *name, const char *t
 
 static int take_link(struct files *f, const char *name, const char *target, bool symbolic, struct err *e)
 {
-    char cleaned[ENTRY_NAME_MAX];
-    struct archived *file;
+    char cleaned[ENTRY_NAME_MAX] = "";
+    struct archived *file = NULL;
     int ret = !target    ? err_set(e, OCI_E_FORMAT, "its link '%.100s' cannot be read", name)
               : symbolic ? link_target(cleaned, name, target, e)
                          : clean_name(cleaned, target, e);
     if (ret == 0)
         ret = add_file(f, name, &file, e);
-    if (ret < 0)
+    if (!file)
         return ret;
     file->target = strdup(cleaned);
     return file->target ? 0 : err_set(e, -ENOMEM, "no memory for a link");
@@ -191,8 +191,8 @@ static int count_bytes(struct files *f, uint64_t size, struct err *e)
 static int take_blob(struct files *f, struct archive *a, const char *name, uint64_t size, struct err *e)
 {
     struct load *l = f->load;
-    struct archived *file;
-    struct blob_writer *w;
+    struct archived *file = NULL;
+    struct blob_writer *w = NULL;
     struct descriptor d = {.size = size};
     if (!digest_from_hex(&d.digest, name + strlen(BLOBS)))
         return err_set(e, OCI_E_FORMAT, "its blob '%.100s' is not named by a digest", name);
@@ -221,8 +221,8 @@ static int take_blob(struct files *f, struct archive *a, const char *name, uint6
 static int take_file(struct files *f, struct archive *a, const char *name, struct err *e)
 {
     struct load *l = f->load;
-    struct archived *file;
-    struct blob_writer *w;
+    struct archived *file = NULL;
+    struct blob_writer *w = NULL;
     int ret = add_file(f, name, &file, e);
     if (ret == 0)
         ret = store_blob_create(l->lease, l->limits.layer_bytes, &w, e);
@@ -279,7 +279,7 @@ static int take_regular(struct files *f, struct archive *a, const char *name, ui
 
 static int take_entry(struct files *f, struct archive *a, struct archive_entry *entry, struct err *e)
 {
-    char name[ENTRY_NAME_MAX];
+    char name[ENTRY_NAME_MAX] = "";
     int ret = clean_name(name, archive_entry_pathname(entry), e);
     if (ret < 0)
         return ret;

@@ -147,9 +147,9 @@ static int register_all(struct docker_image *x, const json_t *tags, const struct
 
 static int load_image(struct docker_image *x, const json_t *value, const json_t *tags, struct err *e)
 {
-    json_t *layers;
-    const char *config;
-    struct image_config c;
+    json_t *layers = NULL;
+    const char *config = NULL;
+    struct image_config c = {0};
     struct descriptor manifest = {0};
     int ret = json_need_string(value, x->path, "Config", &config, e);
     if (ret == 0)

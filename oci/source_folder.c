@@ -59,7 +59,7 @@ static int bring_file(void *context, const struct descriptor *d, struct err *e)
 {
     const struct folder *f = context;
     char name[DIGEST_HEX_LEN + 16];
-    uint64_t size;
+    uint64_t size = 0;
     struct blob_writer *w;
     snprintf(name, sizeof(name), "blobs/sha256/%s", digest_hex(&d->digest));
     CLEANUP(fd_closep) int fd = open_inside(f->dir, name, &size, e);
@@ -83,7 +83,7 @@ static int bring_file(void *context, const struct descriptor *d, struct err *e)
 /* A small file of the layout's top. */
 static int read_inside(int dir, const char *name, uint64_t max, char **out, size_t *len, struct err *e)
 {
-    uint64_t size;
+    uint64_t size = 0;
     CLEANUP(fd_closep) int fd = open_inside(dir, name, &size, e);
     if (fd < 0)
         return fd;
@@ -105,7 +105,7 @@ int layout_load_folder(struct load *l, int dir, struct err *e)
 {
     CLEANUP(mem_freep) char *layout = NULL;
     CLEANUP(mem_freep) char *index = NULL;
-    size_t layout_len, index_len;
+    size_t layout_len = 0, index_len = 0;
     struct folder f = {.load = l, .dir = dir};
     const struct blob_supply supply = {.bring = bring_file, .context = &f};
     int ret = read_inside(dir, "oci-layout", 4096, &layout, &layout_len, e);

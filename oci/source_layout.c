@@ -30,7 +30,7 @@ static int follow(struct load *l, const struct descriptor *d, const struct blob_
                   enum media_kind *kind, struct descriptor *next, struct err *e)
 {
     CLEANUP(mem_freep) char *text = NULL;
-    size_t len;
+    size_t len = 0;
     struct image_index x;
     const struct index_entry *entry;
     int ret = supply->bring(supply->context, d, e);
@@ -54,8 +54,8 @@ static int follow(struct load *l, const struct descriptor *d, const struct blob_
 static int descend(struct load *l, struct descriptor *d, const struct blob_supply *supply, struct err *e)
 {
     for (uint64_t depth = 0; depth <= l->limits.index_depth; depth++) {
-        enum media_kind kind;
-        struct descriptor next;
+        enum media_kind kind = MEDIA_UNKNOWN;
+        struct descriptor next = {0};
         int ret = follow(l, d, supply, &kind, &next, e);
         if (ret < 0 || kind == MEDIA_MANIFEST)
             return ret;

@@ -300,7 +300,7 @@ int store_each(const struct store *s, enum store_dir d, store_name_fn *fn, void 
     CLEANUP(dir_closep) DIR *stream = fd < 0 ? NULL : fdopendir(fd);
     if (!stream)
         return store_sys(s, "open folder", d, "", e);
-    fd = -1;
+    (void)STEAL_FD(fd);
     for (;;) {
         errno = 0;
         const struct dirent *entry = readdir(stream);

@@ -161,7 +161,7 @@ static int try_begin(struct store *s, const struct digest *d, uint64_t size, str
     /* The one who had the lock before may have completed it. */
     if (ret == 0)
         ret = is_complete(s, d, size, e);
-    if (ret != 0)
+    if (ret != 0 || !w)
         return ret;
     w->digest = *d;
     w->size = size;
@@ -202,8 +202,9 @@ int store_blob_create(struct store_lease *l, uint64_t max, struct blob_writer **
     char name[STORE_NAME_MAX];
     store_random_name(name, "new.");
     int ret = writer_create(l->store, name, &w, e);
-    if (ret == 0)
-        ret = writer_open(w, e);
+    if (!w)
+        return ret;
+    ret = writer_open(w, e);
     if (ret < 0)
         return ret;
     w->size = max;
@@ -297,9 +298,9 @@ void blob_writer_abort(struct blob_writer *w)
 
 int store_blob_put(struct store_lease *l, const struct digest *d, const void *data, size_t len, struct err *e)
 {
-    struct blob_writer *w;
+    struct blob_writer *w = NULL;
     int ret = store_blob_begin(l, d, len, -1, &w, e);
-    if (ret != 0)
+    if (ret != 0 || !w)
         return ret < 0 ? ret : 0;
     ret = blob_writer_restart(w, e);
     if (ret == 0)

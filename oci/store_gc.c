@@ -13,6 +13,7 @@
 
 #include "base/log.h"
 #include "base/own.h"
+#include "oci/oci_error.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -64,6 +65,12 @@ static int add(void **tree, const struct digest *d, struct err *e)
     return 0;
 }
 
+/* A failure that says what the bytes are, not that they could not be read now. */
+static bool is_about_content(int ret)
+{
+    return ret == OCI_E_FORMAT || ret == OCI_E_UNSUPPORTED || ret == OCI_E_LIMIT || ret == OCI_E_DIGEST;
+}
+
 /* Marks a digest and, if it is a manifest's, all that the manifest needs. */
 static int mark_root(struct gc *g, const struct digest *d, struct err *e)
 {
@@ -71,9 +78,14 @@ static int mark_root(struct gc *g, const struct digest *d, struct err *e)
     if (!digest_is_set(d))
         return 0;
     int ret = add(&g->marked, d, e);
+    if (ret <= 0)
+        return ret;
+    ret = store_manifest_load(g->store, d, NULL, &m, e);
     /* Most blobs are layers, too large for a manifest or no JSON: then there is nothing more to mark. */
-    if (ret <= 0 || store_manifest_load(g->store, d, NULL, &m, NULL) < 0)
-        return ret < 0 ? ret : 0;
+    if (ret == -ENOENT || is_about_content(ret))
+        return 0;
+    if (ret < 0)
+        return ret;
     ret = add(&g->marked, &m.config.digest, e);
     for (size_t i = 0; i < m.nlayers && ret >= 0; i++)
         ret = add(&g->marked, &m.layer[i].digest, e);
@@ -229,6 +241,10 @@ static int visit_ref(void *context, const char *name, struct err *e)
     struct err why = {0};
     time_t used_at = 0;
     int ret = store_ref_read(g->store, name, &r, &used_at, &why);
+    if (ret == -ENOENT)
+        return 0;
+    if (ret < 0 && !is_about_content(ret))
+        return err_set(e, ret, "%s", why.text);
     if (ret < 0) {
         log_warn(LOG_IMAGE, "a reference is of no use: %s", why.text);
         return sweep_file(g, DIR_REFS, name, &g->result->refs, e);
@@ -265,7 +281,7 @@ static int collect(struct gc *g, struct err *e)
 
 int store_gc(struct store *s, const struct gc_options *o, struct gc_result *result, struct err *e)
 {
-    struct gc_result unused;
+    struct gc_result unused = {0};
     CLEANUP(fd_closep) int lock = store_lock(s, LOCK_EX, e);
     if (lock < 0)
         return lock;

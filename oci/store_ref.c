@@ -64,9 +64,9 @@ static json_t *format_ref(const struct image_ref *r, time_t now)
 
 static int parse_ref(struct image_ref *out, const json_t *doc, struct err *e)
 {
-    const char *name, *source;
-    json_t *platform;
-    uint64_t stored_at;
+    const char *name = NULL, *source = NULL;
+    json_t *platform = NULL;
+    uint64_t stored_at = 0;
     struct image_ref r = {0};
     int ret = json_need_string(doc, "", "name", &name, e);
     if (ret == 0)
@@ -188,10 +188,10 @@ struct find {
 static int find_step(void *context, const char *file, struct err *e)
 {
     struct find *f = context;
-    struct image_ref r;
+    struct image_ref r = {0};
     (void)e;
     /* A reference that another process takes away, or that the disk has damaged, is none. */
-    if (store_ref_read(f->store, file, &r, NULL, NULL) < 0)
+    if (store_ref_read(f->store, file, &r, NULL, NULL) < 0 || !r.name)
         return 0;
     if (strncmp(digest_hex(&r.manifest.digest), f->digits, f->len) == 0) {
         if (f->found.name && !digest_equal(&f->found.manifest.digest, &r.manifest.digest))
@@ -236,8 +236,8 @@ struct removal {
 static int remove_step(void *context, const char *file, struct err *e)
 {
     struct removal *x = context;
-    struct image_ref r;
-    if (store_ref_read(x->store, file, &r, NULL, NULL) < 0)
+    struct image_ref r = {0};
+    if (store_ref_read(x->store, file, &r, NULL, NULL) < 0 || !r.name)
         return 0;
     bool same = strcmp(r.name, x->name) == 0;
     image_ref_fini(&r);

@@ -1,16 +1,19 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pulls from registries that fail, lie or lead astray, pulls that end early, and what they leave behind."""
+import json
 import os
 import random
 import signal
+import socket
+import struct
 import subprocess
 import time
 
-from pulls import (CANCELED, DIGEST, FORMAT, IMPATIENT, LIMIT, NOSPACE, NOT_FOUND, NO_HOST, REFUSED, REGISTRY,
-                   STALLED, TEMP, TLS, UNAUTHORIZED, UNSUPPORTED, Outcome, Place, insecure, login, many, one, ref,
+from pulls import (BASE, CANCELED, DIGEST, FORMAT, IMPATIENT, LIMIT, NOSPACE, NOT_FOUND, NO_HOST, REFUSED, REGISTRY,
+                   STALLED, TEMP, TLS, TOP, UNAUTHORIZED, UNSUPPORTED, Outcome, Place, insecure, login, many, one, ref,
                    registry, run, two)
-from servers import (OCI_MANIFEST, Certificate, Proxy, Registry, Server, change, cut, flip, free_port, ignore_range,
-                     redirect, stall, status, without_length)
+from servers import (OCI_MANIFEST, Certificate, Image, Proxy, Registry, Server, change, cut, digest_of, flip, free_port,
+                     ignore_range, redirect, stall, status, without_length)
 
 tls = Certificate(TEMP)
 subprocess.run(f"htpasswd -Bbn user secret >{TEMP}/htpasswd", shell=True, check=True)
@@ -43,6 +46,34 @@ def cut_connections_are_resumed():
     ranges = [r[2].get("Range") for r in proxy.seen("GET .*/blobs/" + big["digest"])]
     assert ranges == [None, "bytes=1000000-", "bytes=2000000-"], ranges
     assert "cut" in done.events("retrying")[0]["reason"]
+    proxy.stop()
+
+
+def progress_starts_the_count_anew():
+    proxy = Proxy(registry)
+    proxy.fail("GET .*/blobs/" + one.layers[0]["digest"], cut(300_000), times=7)
+    place = Place(insecure(proxy))
+    place.pull(ref("library/python:slim", proxy)).ok(blobs=3)
+    place.holds(one)
+    assert len(proxy.seen(one.layers[0]["digest"])) == 8  # more than "attempts"
+    proxy.stop()
+
+
+def connections_reset_under_tls():
+    def reset(handler, proxy_):
+        code, headers, body = proxy_.ask(handler)
+        proxy_.send(handler, code, headers, body[:100_000])
+        handler.wfile.flush()
+        # No farewell of TLS: with SO_LINGER 0, close(2) sends RST, and writing to it raises SIGPIPE.
+        handler.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        os.close(handler.connection.detach())
+        handler.close_connection = True
+
+    proxy = Proxy(registry, tls=tls)
+    place = Place({proxy.host: {"ca_file": tls.ca}})
+    proxy.fail("GET .*/blobs/" + one.layers[0]["digest"], reset, times=2)
+    place.pull(ref("library/python:slim", proxy)).ok(blobs=3)
+    place.holds(one)
     proxy.stop()
 
 
@@ -142,6 +173,24 @@ def manifests_that_are_not_what_they_should_be():
     Place(insecure(proxy)).pull(ref(f"library/python@{one.digest}", proxy)).failed(DIGEST, one.digest)
     Place(insecure(proxy), limits={"layers": 1}).pull(name).failed(LIMIT, "layers")
     proxy.stop()
+
+
+def layers_that_are_not_what_the_configuration_says():
+    liar = Image([(BASE[0], TOP[1])])
+    registry.put("a/liar", "t", liar)
+    place = Place(insecure(registry))
+    place.pull(ref("a/liar:t")).failed(DIGEST, "layer 0", TOP[1], "a/liar")
+    assert place.files("rootfs") == [] and place.files("refs") == [] and place.files("partial") == []
+    short = Image([BASE, TOP])
+    config = json.loads(short.blobs.pop(short.config["digest"]))
+    config["rootfs"]["diff_ids"].pop()
+    broken = json.loads(short.manifest)
+    broken["config"] = short.add(short.config["mediaType"], json.dumps(config).encode())
+    short.manifest = json.dumps(broken).encode()
+    short.digest = digest_of(short.manifest)
+    registry.put("a/short", "t", short)
+    place.pull(ref("a/short:t")).failed(FORMAT, "a/short")
+    assert place.files("rootfs") == [] and place.files("refs") == []
 
 
 def answers_that_are_no_http():
@@ -295,12 +344,15 @@ def a_full_disk_is_told():
 run([
     errors_are_told_apart,
     cut_connections_are_resumed,
+    progress_starts_the_count_anew,
+    connections_reset_under_tls,
     a_later_pull_resumes,
     a_server_without_ranges,
     what_passes_is_tried_again,
     a_slow_server_is_no_stalled_one,
     wrong_bytes_are_never_kept,
     manifests_that_are_not_what_they_should_be,
+    layers_that_are_not_what_the_configuration_says,
     answers_that_are_no_http,
     redirects_do_not_carry_credentials_elsewhere,
     redirects_from_https_stay_on_https,

@@ -11,4 +11,5 @@ for d in build/tests/oci/pull_driver build/gcc-address-undefined/tests/oci/pull_
   if [ "$d" -nt "$driver" ]; then driver=$d; fi
 done
 [ -n "$driver" ] || { echo 'Bail out! tests/oci/pull_driver is not built (make tests)'; exit 1; }
+unset http_proxy https_proxy all_proxy HTTPS_PROXY ALL_PROXY
 python3 tests/oci/registry_tests.py "$PWD/$driver" "$t"

@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Pulls from a registry that works: what is brought and what is not, TLS, logins, mirrors, several at once."""
+import json
 import os
 import subprocess
 import time
 
-from pulls import (BASE, NOT_FOUND, NO_HOST, OTHER_TOP, PLATFORM, REFUSED, REGISTRY, TEMP, TLS, TOP, UNAUTHORIZED,
-                   Outcome, Place, insecure, login, many, one, ref, registry, run, two)
-from servers import (OCI_INDEX, Certificate, Image, Proxy, Registry, TokenServer, digest_of, free_port, make_index,
-                     redirect, status)
+from pulls import (BASE, LIMIT, NOT_FOUND, NO_HOST, OTHER_TOP, PLATFORM, REFUSED, REGISTRY, TEMP, TLS, TOP,
+                   UNAUTHORIZED, Outcome, Place, insecure, login, many, one, ref, registry, run, two)
+from servers import (OCI_INDEX, Certificate, HttpProxy, Image, Proxy, Registry, TokenServer, digest_of, free_port,
+                     make_index, redirect, status)
 
 arm6, arm7 = Image([TOP], "arm", "v6"), Image([OTHER_TOP], "arm", "v7")
 registry.put("a/two", "latest", two)
@@ -53,6 +54,25 @@ def a_moved_tag_is_seen_by_always_only():
     place.holds(two)
 
 
+def always_asks_and_believes_the_answer():
+    proxy = Proxy(registry)
+    place, name = Place(insecure(proxy)), ref("library/python:slim", proxy)
+    place.pull(name).ok()
+    # A registry that does not know HEAD, and one that does not tell the digest.
+    proxy.fail("HEAD", status(405))
+    place.pull(name, "--always").ok(requests=2, blobs=0, merges=0)
+    proxy.fail("HEAD", status(200, {"Content-Type": "application/json"}))
+    place.pull(name, "--always").ok(requests=2, blobs=0, merges=0)
+    # One that cannot be asked, or has it no more: what we have is not what was asked for.
+    proxy.fail("HEAD", status(404))
+    place.pull(name, "--always").failed(NOT_FOUND, name)
+    proxy.fail("HEAD", status(401, {"WWW-Authenticate": "Basic realm=x"}))
+    place.pull(name, "--always").failed(UNAUTHORIZED, name)
+    proxy.stop()
+    place.pull(name, "--always").failed(REFUSED, name)
+    place.pull(name).ok(requests=0)
+
+
 def by_digest_and_by_tag_with_digest():
     place = Place(insecure(registry))
     place.pull(ref(f"library/python@{one.digest}")).ok(manifest=one.digest)
@@ -84,6 +104,19 @@ def an_index_leads_to_the_platform():
     missing = place.pull(ref("a/multi:v1"), "--platform", "linux/s390x")
     missing.failed(PLATFORM, "linux/s390x", "linux/amd64", "linux/arm", "a/multi:v1")
     place.pull(ref("library/python:slim"), "--platform", "linux/arm64").failed(PLATFORM, "linux/amd64", "linux/arm64")
+    # An index may know better than the configuration, and may be inside another one, but not for ever.
+    bare = Image([TOP], "arm")
+    bare.platform = {"os": "linux", "architecture": "arm", "variant": "v6"}
+    registry.put("a/multi", None, bare)
+    inner = make_index([bare])
+    registry.put_manifest("a/multi", "d0", inner, OCI_INDEX)
+    for depth in range(1, 5):
+        entry = {"mediaType": OCI_INDEX, "digest": digest_of(inner), "size": len(inner)}
+        inner = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [entry]}).encode()
+        registry.put_manifest("a/multi", f"d{depth}", inner, OCI_INDEX)
+    place.pull(ref("a/multi:d0"), "--platform", "linux/arm/v6").ok(manifest=bare.digest)
+    place.pull(ref("a/multi:d2"), "--platform", "linux/arm/v6").ok(manifest=bare.digest)
+    place.pull(ref("a/multi:d3"), "--platform", "linux/arm/v6").failed(LIMIT, "index_depth")
 
 
 def what_skopeo_pushed():
@@ -259,6 +292,16 @@ def mirrors_are_tried_in_order_then_the_origin():
         proxy.stop()
 
 
+def a_proxy_is_taken_from_the_environment():
+    proxy = HttpProxy()
+    env = {**os.environ, "http_proxy": proxy.url, "no_proxy": ""}
+    Place(insecure(registry)).pull(ref("library/python:slim"), env=env).ok(blobs=3)
+    assert len(proxy.requests) == 4 and proxy.requests[0][1] == f"{registry.url}/v2/library/python/manifests/slim"
+    proxy.stop()
+    gone = Place(insecure(registry)).pull(ref("library/python:slim"), env=env)
+    gone.failed(REFUSED, registry.host)
+
+
 # --- several at once -----------------------------------------------------------------------------------------
 
 
@@ -296,6 +339,7 @@ run([
     a_pull_brings_all_and_a_second_one_does_nothing,
     an_image_that_shares_layers_brings_only_the_others,
     a_moved_tag_is_seen_by_always_only,
+    always_asks_and_believes_the_answer,
     by_digest_and_by_tag_with_digest,
     never_asks_nobody,
     an_index_leads_to_the_platform,
@@ -312,6 +356,7 @@ run([
     a_token_server_that_fails,
     a_mirror_serves_short_names,
     mirrors_are_tried_in_order_then_the_origin,
+    a_proxy_is_taken_from_the_environment,
     two_processes_bring_each_blob_once,
     layers_come_in_parallel_and_are_merged_meanwhile,
 ], [secure, locked, guarded])

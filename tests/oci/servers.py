@@ -98,6 +98,7 @@ class Image:
 
 
 def make_index(images):
+    """An index of the images, in this order."""
     return json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": [
         {"mediaType": OCI_MANIFEST, "digest": i.digest, "size": len(i.manifest), "platform": i.platform}
         for i in images]}).encode()
@@ -306,6 +307,17 @@ class TokenServer(Server):
             return ""
         user, _, password = base64.b64decode(value.removeprefix("Basic ")).decode().partition(":")
         return user if self.users.get(user) == password else None
+
+
+class HttpProxy(Server):
+    """What http_proxy names: is asked with whole URLs."""
+
+    def answer(self, handler):
+        url = urllib.parse.urlsplit(handler.path)
+        c = http.client.HTTPConnection(url.hostname, url.port, timeout=20)
+        c.request(handler.command, url.path, headers={k: v for k, v in handler.headers.items() if k != "Host"})
+        r = c.getresponse()
+        self.reply(handler, r.status, {"Content-Type": r.getheader("Content-Type", "")}, r.read())
 
 
 class Fault:

@@ -115,15 +115,20 @@ static inline struct descriptor put_text(struct store_lease *l, const char *type
 static inline struct image_ref put_image(struct store_lease *l, const char *name, const char *layer,
                                          int nlayers)
 {
-    char text[64], config[1024] = "{\"os\":\"linux\",\"architecture\":\"amd64\",\"config\":{\"Env\":[\"NAME=";
-    sprintf(config + strlen(config), "%s\"]},\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[", name);
+    char text[64], config[2048];
+    int used =
+        snprintf(config, sizeof(config),
+                 "{\"os\":\"linux\",\"architecture\":\"amd64\",\"config\":{\"Env\":[\"NAME=%.1000s\"]},"
+                 "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[",
+                 name);
     struct descriptor layers[4];
     for (int i = 0; i < nlayers; i++) {
         snprintf(text, sizeof(text), "layer %s %d", layer, i);
         layers[i] = put_text(l, MEDIA_OCI_LAYER, text);
-        sprintf(config + strlen(config), "%s\"%s\"", i ? "," : "", layers[i].digest.text);
+        used += snprintf(config + used, sizeof(config) - (size_t)used, "%s\"%s\"", i ? "," : "",
+                         layers[i].digest.text);
     }
-    strcat(config, "]}}");
+    strcpy(config + used, "]}}");
     struct manifest m = {.media_type = MEDIA_OCI_MANIFEST,
                          .config = put_text(l, MEDIA_OCI_CONFIG, config),
                          .layer = layers,

@@ -7,10 +7,10 @@
 
 #include <cmocka.h>
 
+#include "../virtio/faults.h"
 #include "store_place.h"
 
 #include <sys/file.h>
-#include <sys/resource.h>
 #include <time.h>
 
 #define TEXT "some bytes"
@@ -492,28 +492,107 @@ static void a_damaged_reference_harms_no_other(void **state)
     image_ref_fini(&r);
 }
 
-static void a_lack_of_descriptors_is_told(void **state)
+/* One store operation after the other, each undone at once. */
+struct trial {
+    struct place *place;
+    struct store *store;
+    struct store_lease *lease;
+    struct blob_writer *writer;
+    struct rootfs_writer *rootfs;
+    struct digest digest;
+    struct image_list list;
+    struct image_ref ref;
+};
+
+static int try_open(void *arg)
+{
+    struct trial *t = arg;
+    return store_open(&t->store, t->place->path, NULL);
+}
+static void undo_open(void *arg)
+{
+    store_close(((struct trial *)arg)->store);
+}
+static int try_lease(void *arg)
+{
+    struct trial *t = arg;
+    return store_lease_begin(t->place->store, &t->lease, NULL);
+}
+static void undo_lease(void *arg)
+{
+    store_lease_end(((struct trial *)arg)->lease);
+}
+static int try_blob(void *arg)
+{
+    struct trial *t = arg;
+    return store_blob_begin(t->place->lease, &t->digest, 10, -1, &t->writer, NULL);
+}
+static void undo_blob(void *arg)
+{
+    blob_writer_abort(((struct trial *)arg)->writer);
+}
+static int try_rootfs(void *arg)
+{
+    struct trial *t = arg;
+    return store_rootfs_begin(t->place->lease, &t->digest, -1, &t->rootfs, NULL);
+}
+static void undo_rootfs(void *arg)
+{
+    rootfs_writer_abort(((struct trial *)arg)->rootfs);
+}
+static int try_put(void *arg)
+{
+    struct trial *t = arg;
+    return store_ref_put(t->place->lease, &t->ref, NULL);
+}
+static int try_remove(void *arg)
+{
+    struct trial *t = arg;
+    return store_ref_remove(t->place->store, t->ref.name, &t->ref.platform, NULL);
+}
+static int try_gc(void *arg)
+{
+    struct trial *t = arg;
+    return store_gc(t->place->store, &(struct gc_options){0}, NULL, NULL);
+}
+static void undo_nothing(void *arg)
+{
+    (void)arg;
+}
+
+static void a_lack_of_descriptors_leaves_nothing(void **state)
 {
     struct place *p = *state;
-    struct rlimit old, few = {0};
+    struct trial t = {.place = p, .digest = digest_of_text(TEXT)};
+    t.ref = put_image(p->lease, "example.org/a:1", "x", 2);
+    assert_true(fds_run_out(try_open, undo_open, &t) >= 8);
+    assert_true(fds_run_out(try_lease, undo_lease, &t) >= 2);
+    assert_true(fds_run_out(try_blob, undo_blob, &t) >= 2);
+    assert_true(fds_run_out(try_rootfs, undo_rootfs, &t) >= 1);
+    assert_true(fds_run_out(try_put, undo_nothing, &t) >= 2);
+    assert_true(fds_run_out(try_remove, undo_nothing, &t) >= 1);
+    /* What cannot be read now must not be taken for damaged, and collected. */
+    assert_int_equal(try_put(&t), 0);
+    place_new_lease(p);
+    assert_true(fds_run_out(try_gc, undo_nothing, &t) > 2);
+    assert_int_equal(place_count(p, "refs"), 1);
+    assert_int_equal(place_count(p, "blobs/sha256"), 4);
+    assert_int_equal(place_count(p, "partial"), 0);
+    assert_int_equal(place_count(p, "locks"), 0);
+    assert_int_equal(place_count(p, "leases"), 1);
+    image_ref_fini(&t.ref);
+}
+
+static void a_lack_of_descriptors_names_the_store(void **state)
+{
+    struct place *p = *state;
     struct err e = {0};
     struct store *s;
-    struct store_lease *l;
-    struct digest d = digest_of_text(TEXT);
-    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
-    few.rlim_max = old.rlim_max;
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &few), 0);
-    int opened = store_open(&s, p->path, &e), leased = store_lease_begin(p->store, &l, NULL);
-    struct blob_writer *w;
-    int begun = store_blob_begin(p->lease, &d, 10, -1, &w, NULL);
-    struct image_list list;
-    int listed = store_list(p->store, &list, NULL);
-    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
-    assert_int_equal(opened, -EMFILE);
+    struct rlimit old = fds_limit(0);
+    int ret = store_open(&s, p->path, &e);
+    fds_unlimit(&old);
+    assert_int_equal(ret, -EMFILE);
     assert_non_null(strstr(e.text, p->path));
-    assert_int_equal(leased, -EMFILE);
-    assert_int_equal(begun, -EMFILE);
-    assert_int_equal(listed, -EMFILE);
 }
 
 int main(void)
@@ -540,7 +619,8 @@ int main(void)
         T(an_image_that_lacks_a_blob_gets_no_reference),
         T(the_list_tells_sizes_and_use),
         T(a_damaged_reference_harms_no_other),
-        T(a_lack_of_descriptors_is_told),
+        T(a_lack_of_descriptors_leaves_nothing),
+        T(a_lack_of_descriptors_names_the_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

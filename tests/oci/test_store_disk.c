@@ -70,8 +70,8 @@ static void fill_up(struct place *p)
 {
     char disk[256], images[300];
     static char block[65536];
-    struct store *s;
-    struct store_lease *l;
+    struct store *s = NULL;
+    struct store_lease *l = NULL;
     struct blob_writer *w;
     struct err e = {0};
     struct digest d;
@@ -114,8 +114,8 @@ static void a_full_disk_is_told(void **state)
 static void begin_full(struct place *p)
 {
     char disk[256], images[300], file[300];
-    struct store *s;
-    struct store_lease *l;
+    struct store *s = NULL;
+    struct store_lease *l = NULL;
     struct err e = {0};
     mount_disk(p, disk, "64k");
     snprintf(images, sizeof(images), "%s/images", disk);
@@ -148,8 +148,8 @@ static void a_reference_that_does_not_fit_is_told(void **state)
 static void read_only(struct place *p)
 {
     char disk[256], images[300], other[300];
-    struct store *s;
-    struct store_lease *l;
+    struct store *s = NULL;
+    struct store_lease *l = NULL;
     struct image_ref r;
     struct platform amd;
     struct err e = {0};
@@ -187,7 +187,7 @@ static void a_read_only_store_is_read(void **state)
 /* As the user nobody, whom the store's folder does not let in. */
 static void as_nobody(struct place *p)
 {
-    struct store *s;
+    struct store *s = NULL;
     struct err e = {0};
     char other[300];
     if (chmod(p->dir, 0755) || setgroups(0, NULL) || setgid(65534) || setuid(65534))
@@ -206,8 +206,8 @@ static void a_stranger_is_kept_out(void **state)
 /* As the user nobody, in a store that he may read only. */
 static void reads_as_nobody(struct place *p)
 {
-    struct store *s;
-    struct store_lease *l;
+    struct store *s = NULL;
+    struct store_lease *l = NULL;
     struct err e = {0};
     char command[600];
     store_image(p->lease, "example.org/a:1", "a", 1);

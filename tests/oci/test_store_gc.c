@@ -353,6 +353,25 @@ static void a_damaged_reference_is_collected(void **state)
     assert_int_equal(place_count(p, "refs"), 1);
 }
 
+/* What cannot be read now may be whole: its image must not be taken for garbage. */
+static void what_cannot_be_read_is_not_garbage(void **state)
+{
+    struct place *p = *state;
+    char path[512], aside[520];
+    struct err e = {0};
+    struct digest m = store_image(p->lease, "example.org/a:1", "a", 2);
+    place_new_lease(p);
+    place_file(p, path, "blobs/sha256/%s", digest_hex(&m));
+    snprintf(aside, sizeof(aside), "%s/aside", p->dir);
+    assert_int_equal(rename(path, aside), 0);
+    assert_int_equal(symlink(aside, path), 0); /* links are not followed in the store: the read fails */
+    assert_int_equal(store_gc(p->store, &(struct gc_options){0}, NULL, &e), -ELOOP);
+    assert_non_null(strstr(e.text, path));
+    assert_int_equal(rename(aside, path), 0);
+    assert_int_equal(pruned(p).blobs, 0);
+    assert_int_equal(place_count(p, "blobs/sha256"), 4);
+}
+
 /* A folder where a file should be: gc says so and goes no further. */
 static void what_cannot_be_removed_is_named(void **state)
 {
@@ -386,6 +405,7 @@ int main(void)
         T(what_is_being_made_stays),
         T(an_index_that_a_name_stood_for_stays),
         T(a_damaged_reference_is_collected),
+        T(what_cannot_be_read_is_not_garbage),
         T(what_cannot_be_removed_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 
 #include "base/io.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
