@@ -73,13 +73,13 @@ static int write_bytes(const struct exporter *x, const void *data, size_t len, s
     return 0;
 }
 
-static int write_header(struct exporter *x, const char *name, uint64_t size, struct err *e)
+static int write_header(struct exporter *x, const char *name, mode_t mode, uint64_t size, struct err *e)
 {
     struct archive_entry *entry = archive_entry_new();
     if (!entry)
         return no_memory(e);
     archive_entry_set_pathname(entry, name);
-    archive_entry_set_mode(entry, AE_IFREG | 0644);
+    archive_entry_set_mode(entry, mode);
     archive_entry_set_size(entry, (la_int64_t)size);
     archive_entry_set_mtime(entry, 0, 0);
     x->in_header = true;
@@ -91,7 +91,7 @@ static int write_header(struct exporter *x, const char *name, uint64_t size, str
 
 static int write_text(struct exporter *x, const char *name, const char *text, struct err *e)
 {
-    int ret = write_header(x, name, strlen(text), e);
+    int ret = write_header(x, name, AE_IFREG | 0644, strlen(text), e);
     return ret < 0 ? ret : write_bytes(x, text, strlen(text), e);
 }
 
@@ -166,7 +166,7 @@ static int write_blob(struct exporter *x, const struct descriptor *d, struct err
     snprintf(name, sizeof(name), "blobs/sha256/%s", digest_hex(&d->digest));
     ret = hasher_create(&h, e);
     if (ret == 0)
-        ret = write_header(x, name, size, e);
+        ret = write_header(x, name, AE_IFREG | 0644, size, e);
     return ret < 0 ? ret : copy_blob(x, blob, h, d, e);
 }
 
@@ -240,6 +240,11 @@ static int write_all(struct exporter *x, const struct image_ref *refs, size_t co
     if (archive_write_open2(x->a, x, NULL, write_to_fd, NULL, NULL) < ARCHIVE_WARN)
         return write_error(x, e);
     int ret = write_text(x, "oci-layout", LAYOUT, e);
+    /* Without entries of their own for the folders, skopeo of a user who is not root cannot unpack it. */
+    if (ret == 0)
+        ret = write_header(x, "blobs/", AE_IFDIR | 0755, 0, e);
+    if (ret == 0)
+        ret = write_header(x, "blobs/sha256/", AE_IFDIR | 0755, 0, e);
     for (size_t i = 0; i < count && ret == 0; i++)
         ret = write_image(x, &refs[i], e);
     if (ret < 0)

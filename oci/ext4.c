@@ -181,7 +181,7 @@ static int new_name(struct ext4_image *img, uint32_t parent, const char *name, u
 int object_new(struct ext4_image *img, uint32_t parent, const char *name, const struct disk_inode *inode,
                uint32_t *node)
 {
-    uint32_t fresh, ino;
+    uint32_t fresh, ino = 0;
     int ret = new_name(img, parent, name, &fresh);
     if (ret == 0)
         ret = inode_new(img, S_ISDIR(inode->f.i_mode), &ino);

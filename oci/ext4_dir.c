@@ -210,7 +210,7 @@ static int write_tree(struct folder *f, bool *indexed)
         ret = sort_names(f);
     if (ret == 0)
         ret = write_leaves(f);
-    *indexed = f->leaf_count <= ROOT_MAX * NODE_MAX;
+    *indexed = f->leaves && f->leaf_count <= ROOT_MAX * NODE_MAX;
     if (ret == 0 && *indexed && f->leaf_count > ROOT_MAX) {
         info.indirect_levels = 1;
         ret = write_index_blocks(f);

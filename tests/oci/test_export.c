@@ -74,7 +74,7 @@ static void what_is_saved_is_loaded_again(void **state)
     store_close(other);
     /* A shared layer is in it once. */
     run(p, "tar tf out.tar | sort | uniq -d >twice; test ! -s twice; test $(tar tf out.tar | grep -c "
-           "^blobs/) = 10");
+           "^blobs/sha256/.) = 10");
 }
 
 static void the_same_images_give_the_same_bytes(void **state)
@@ -121,7 +121,8 @@ static void no_image_is_an_empty_layout(void **state)
 {
     struct place *p = *state;
     assert_int_equal(save(p, NULL, 0, "out.tar", NULL), 0);
-    run(p, "test \"$(tar tf out.tar | tr '\\n' ' ')\" = 'oci-layout index.json manifest.json '");
+    run(p, "test \"$(tar tf out.tar | tr '\\n' ' ')\" = 'oci-layout blobs/ blobs/sha256/ index.json "
+           "manifest.json '");
 }
 
 static void what_the_disk_damaged_is_told(void **state)

@@ -169,6 +169,12 @@ static void other_tools_take_what_is_saved(void **state)
         print_message("# skipped: unpacking with umoci as root\n");
         skip();
     }
+    /* Also for a user who is not root. */
+    must_run(
+        p,
+        "mkdir N; chmod 777 N; chmod 755 .; chmod 644 out.tar; cd N; HOME=$PWD XDG_RUNTIME_DIR=$PWD setpriv "
+        "--reuid 65534 --regid 65534 --clear-groups " SKOPEO
+        " copy -q oci-archive:../out.tar:base oci:C:base");
     must_run(p, "for i in L R D; do umoci unpack --image $i:base U$i; done 2>unpack.txt;"
                 "for i in L R D; do (cd U$i/rootfs; find . -printf '%p %y %m %U:%G %l %n %s %T@\\n' | sort;"
                 "find . -type f -exec sha256sum {} + | sort) >$i.txt; done; cmp L.txt R.txt; cmp L.txt D.txt;"
