@@ -46,8 +46,8 @@ static void names_are_found_in_their_folder(void **state)
     assert_int_equal(tree_find(&t, a, "", 0), TREE_NONE);
     assert_int_equal(put(&t, a, "a"), b);
     assert_memory_equal(tree_name(&t, b), "a", 1);
-    tree_fini(&t);
-    tree_fini(&t);
+    tree_free(&t);
+    tree_free(&t);
 }
 
 static void names_have_bounds(void **state)
@@ -62,7 +62,7 @@ static void names_have_bounds(void **state)
     assert_int_equal(tree_put(&t, TREE_ROOT, name, 256, &node), -ENAMETOOLONG);
     assert_int_equal(tree_put(&t, TREE_ROOT, name, 0, &node), -ENAMETOOLONG);
     assert_int_equal(tree_find(&t, TREE_ROOT, name, 256), TREE_NONE);
-    tree_fini(&t);
+    tree_free(&t);
 }
 
 /* Beyond several chunks of nodes and names, and several tables. */
@@ -92,7 +92,7 @@ static void many_names_are_found(void **state)
             assert_int_equal(tree_find(&t, folder, name, strlen(name)), nodes[f][n]);
         }
     }
-    tree_fini(&t);
+    tree_free(&t);
 }
 
 static void what_is_gone_can_come_back(void **state)
@@ -117,7 +117,7 @@ static void what_is_gone_can_come_back(void **state)
     assert_int_equal(tree_put(&t, TREE_ROOT, "d", 1, &node), 0); /* made, but not there yet */
     assert_int_equal(tree_find(&t, TREE_ROOT, "d", 1), TREE_NONE);
     assert_int_equal(count(&t, TREE_ROOT), 3);
-    tree_fini(&t);
+    tree_free(&t);
 }
 
 int main(void)
