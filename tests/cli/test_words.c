@@ -174,7 +174,7 @@ static void a_line_of_a_pull_fits_the_terminal(void **state)
         assert_true(strlen(line) <= columns);
     }
     row.phase = CUBBY_PULL_RETRYING;
-    snprintf(row.reason, sizeof(row.reason), "in 0.5 s: %0150d", 0);
+    snprintf(row.reason, sizeof(row.reason), "in 0.5 s: %0140d", 0);
     pull_view_line(&row, 60, line, sizeof(line));
     assert_int_equal(strlen(line), 60);
     row.phase = 99; /* of a newer library */
