@@ -101,9 +101,23 @@ $(B)/cubby-vmm: $(B)/obj/vmm/main.o $(foreach l,vmm $(USES_vmm),$(call lib,$(l))
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) $(VMM_STATIC) $(LDFLAGS) -o $@ $< $(call libs,vmm)
 
-$(B)/cubby: $(B)/obj/cli/main.o $(foreach l,cli $(USES_cli),$(call lib,$(l)))
+# libcurl and libarchive come with 38 libraries more, whose loading takes longer than all else before a VM is asked for:
+# cubby is linked with stubs, which load them at the first call (base/lazy.h). Sanitizers want to see libraries at the start.
+ifeq ($(SAN),)
+LAZY := curl archive
+endif
+LAZY_OBJS := $(LAZY:%=$(B)/obj/lazy/%.o)
+.SECONDARY: $(LAZY_OBJS:.o=.S)
+$(B)/obj/lazy/%.S: tools/arch/x86/lazy-stubs $(call lib,oci)
+	@mkdir -p $(@D)
+	$(call say,STUBS,$@)
+	$(Q)tools/arch/x86/lazy-stubs $$($(CC) -print-file-name=lib$*.so) $(call lib,oci) >$@
+$(B)/obj/lazy/%.o: $(B)/obj/lazy/%.S
+	$(Q)$(CC) -c -o $@ $<
+
+$(B)/cubby: $(B)/obj/cli/main.o $(LAZY_OBJS) $(foreach l,cli $(USES_cli),$(call lib,$(l)))
 	$(call say,LD,$@)
-	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $< $(call libs,cli)
+	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $< $(filter-out $(LAZY:%=-l%),$(call libs,cli)) $(LAZY_OBJS) $(call lib,base)
 
 .PHONY: programs
 programs: $(PROGRAMS)

@@ -1,0 +1,39 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# What cubby loads at its start and what only when it is needed (base/lazy.h).
+set -u
+cd "$(dirname "$0")/../.." || exit 1
+t=$(mktemp -d)
+trap 'rm -rf "$t"' EXIT
+export CUBBY_HOME=$t/home XDG_CONFIG_HOME=$t
+count=0
+
+check() { # NAME COMMAND…
+  local name=$1
+  shift
+  count=$((count + 1))
+  if "$@" >"$t/log" 2>&1; then echo "ok $count - $name"; else
+    sed 's/^/# /' "$t/log"
+    echo "not ok $count - $name"
+  fi
+}
+loaded() { # COMMAND…: the names of the libraries that it loads; its exit code does not matter
+  rm -f "$t"/files.*
+  LD_DEBUG=files LD_DEBUG_OUTPUT=$t/files build/cubby "$@" >"$t/out" 2>&1 </dev/null
+  cat "$t"/files.* | grep -oE 'file=[^ ]*lib(curl|archive)\.so[^ ]*' | sort -u
+}
+needs_neither() { ! readelf -d build/cubby | grep -E 'NEEDED.*lib(curl|archive)\.so'; }
+images_loads_neither() { [ -z "$(loaded images)" ]; }
+run_loads_neither() { [ -z "$(loaded run --pull never localhost/tree)" ]; }
+pull_loads_curl() { loaded pull --insecure-registry 127.0.0.1:1 127.0.0.1:1/x | grep libcurl && grep refused "$t/out"; }
+load_loads_archive() {
+  mkdir -p "$t/tree" && echo x >"$t/tree/file" && tar -cf "$t/tree.tar" -C "$t/tree" .
+  loaded image load --name localhost/tree "$t/tree.tar" | grep libarchive && grep 'Loaded image' "$t/out"
+}
+
+echo 1..5
+check 'cubby is not linked with libcurl and libarchive' needs_neither
+check 'a list of images needs neither' images_loads_neither
+check 'libarchive comes with the first tar' load_loads_archive
+check 'a box of an image that is there needs neither' run_loads_neither
+check 'libcurl comes with the first pull' pull_loads_curl
