@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# deadline: 600
+# deadline: 300
 # Executions in real guests, as hard as the lab's time allows: both streams at once, readers that do not read, a VMM that
 # is killed in the middle, hundreds of executions in one box. Full sizes are native (tests/guest-init/volume.sh).
 # shellcheck disable=SC2016  # the guest's shell expands
