@@ -74,6 +74,7 @@ class Agent:
 
     def __init__(self, path, port=AGENT_PORT):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(60)  # for one step: nothing here takes as long
         self.sock.connect(path)
         self.sock.sendall(b"CONNECT %d\n" % port)
         self.buf = b""

@@ -606,8 +606,9 @@ static void the_oldest_results_are_forgotten_first(void **state)
 {
     (void)state;
     struct msg_item m;
-    uint64_t first = start_script("exit 1"), second = start_script("exit 2"), last = 0;
-    watch(first);
+    uint64_t first = start_script("exit 1"), last = 0;
+    watch(first); /* it has ended when the second one begins */
+    uint64_t second = start_script("exit 2");
     watch(second);
     uint32_t before = list(first, &m) - 2;
     for (uint32_t i = before + 2; i <= DETACHED_ENDED_MAX; i++) {

@@ -1,56 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Detached executions through the library, with the real agent at the other end. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include "tests/runtime/agent_box.h"
 
-#include <cmocka.h>
-
-#include "cubby.h"
-#include "tests/runtime/agent_vmm.h"
-#include "tests/runtime/place.h"
-
-#define PATIENCE_MS 30000
-
-static struct place place;
-static struct cubby_box *box;
 static struct cubby_error e;
-static int descriptors;
-
-static int set_up(void **state)
-{
-    (void)state;
-    alarm(60);
-    if (place_make(&place) < 0)
-        return -1;
-    fake_assets(place.assets);
-    descriptors = count_entries("/proc/self/fd");
-    if (cubby_box_create(&box, NULL, &e) < 0 || cubby_box_start(box, &e) < 0)
-        return -1;
-    return cubby_box_wait_ready(box, PATIENCE_MS, &e);
-}
-
-static int tear_down(void **state)
-{
-    (void)state;
-    cubby_box_destroy(box);
-    int boxes = count_boxes(&place), fds = count_entries("/proc/self/fd");
-    place_remove(&place);
-    if (boxes || fds != descriptors)
-        fprintf(stderr, "left over: %d boxes, %d descriptors\n", boxes, fds - descriptors);
-    return boxes || fds != descriptors;
-}
 
 static struct cubby_exec *start(const char *script, struct cubby_exec_options o)
 {
     const char *argv[] = {"sh", "-c", script, NULL};
-    struct cubby_exec *x = NULL;
-    o.size = sizeof(o);
-    o.argv = argv;
     o.flags |= CUBBY_EXEC_DETACHED;
-    if (cubby_exec_start(&x, box, &o, &e) < 0)
-        fail_msg("%s", e.message);
+    struct cubby_exec *x = start_argv(argv, o);
     if (!(cubby_exec_poll(x, CUBBY_IS_STARTED | CUBBY_IS_ENDED, PATIENCE_MS) & CUBBY_IS_STARTED))
         fail_msg("not started");
     return x;
@@ -357,12 +315,9 @@ static void a_stopped_box_takes_them_along(void **state)
 
 int main(int argc, char **argv)
 {
-    (void)argc;
-    if (is_fake_vmm(argv)) {
-        int code = agent_vmm_main(argv);
-        fflush(NULL);
-        _exit(code);
-    }
+    int code = other_main(argc, argv);
+    if (code >= 0)
+        return code;
     const struct CMUnitTest tests[] = {
         TEST(it_goes_on_without_its_handle),
         TEST(its_starter_is_a_client_like_others),
