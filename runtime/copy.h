@@ -18,7 +18,7 @@ struct copy_conn {
     int fd;                /* non-blocking; -1 */
     int cancel_fd;         /* the caller's; -1 */
     unsigned stall_ms;
-    uint64_t deadline_ns; /* moved on by each byte */
+    uint64_t deadline_ns; /* moved on by each call and each byte */
     bool answered;        /* the VMM's OK has come */
     bool greeted;         /* the agent's HELLO has */
     bool eof;             /* nothing more comes in */

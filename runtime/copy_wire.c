@@ -204,6 +204,7 @@ static int take_bytes(struct copy_conn *c)
 
 int copy_receive(struct copy_conn *c, struct frame *f)
 {
+    note_progress(c); /* what the caller did in the meantime is not the guest's time */
     for (;;) {
         bool greeted = c->greeted;
         int ret = next_frame(c, f);
@@ -241,6 +242,7 @@ static int hear(struct copy_conn *c)
 
 int copy_send(struct copy_conn *c, const void *data, size_t len)
 {
+    note_progress(c); /* as in copy_receive() */
     for (size_t done = 0; done < len;) {
         int ret = hear(c);
         if (ret < 0)
@@ -297,7 +299,6 @@ int copy_open(struct copy_conn *c, struct cubby_box *box, const struct cubby_cop
     c->fd = unix_connect(path, &e);
     if (c->fd < 0)
         return lost(c, e.text);
-    note_progress(c);
     return greet(c, request, len);
 }
 

@@ -161,7 +161,7 @@ static void everything_can_be_given_to_one_owner(void **state)
     }
     assert_int_equal(o.made.skipped, 2);
     assert_int_equal(o.read.entries, o.made.entries + o.made.skipped);
-    assert_int_equal(o.made.xattrs_lost, 1); /* trusted.note */
+    assert_true(o.made.xattrs_lost >= 2); /* "trusted." ones; ACLs and a capability where there can be some */
 }
 
 static void a_source_goes_where_cp_would_put_it(void **state)

@@ -113,6 +113,27 @@ static inline void tree_sparse(const char *path, off_t size, const char *text)
     close(fd);
 }
 
+/* Some file systems (tmpfs before Linux 6.6) hold no attributes of users. */
+static inline void tree_optional_xattr(const char *path, const char *name, const void *value, size_t len)
+{
+    if (setxattr(path, name, value, len, 0) < 0)
+        assert_int_equal(errno, ENOTSUP);
+}
+
+/* A capability and an ACL, as linux/capability.h and linux/posix_acl_xattr.h lay them out. */
+static inline void tree_fill_privileged(const char *dir)
+{
+    static const uint8_t cap[20] = {1, 0, 0, 2, 0, 32}; /* effective, version 2; CAP_NET_RAW */
+    static const uint8_t acl[] = {2,  0, 0, 0, 1,   0,   7,   0,   255, 255, 255, 255, /* the owner: rwx */
+                                  2,  0, 4, 0, 57,  5,   0,   0,                       /* user 1337: r */
+                                  4,  0, 5, 0, 255, 255, 255, 255,                     /* the group: r x */
+                                  16, 0, 5, 0, 255, 255, 255, 255,                     /* the mask: r x */
+                                  32, 0, 5, 0, 255, 255, 255, 255};                    /* others: r x */
+    tree_optional_xattr(pathf("%s/big", dir), "security.capability", cap, sizeof(cap));
+    tree_optional_xattr(pathf("%s/empty", dir), "system.posix_acl_access", acl, sizeof(acl));
+    tree_optional_xattr(pathf("%s/sub/empty", dir), "system.posix_acl_default", acl, sizeof(acl));
+}
+
 static inline void tree_fill_special(const char *dir)
 {
     assert_int_equal(symlink("small", pathf("%s/link", dir)), 0);
@@ -134,13 +155,9 @@ static inline void tree_fill_special(const char *dir)
     assert_int_equal(chmod(pathf("%s/setuid", dir), 06755), 0);
     assert_int_equal(setxattr(pathf("%s/sub", dir), "trusted.note", "t", 1, 0), 0);
     assert_int_equal(chown(pathf("%s/sub/closed", dir), 1, 2), 0);
-}
-
-/* Some file systems (tmpfs before Linux 6.6) hold no attributes of users. */
-static inline void tree_user_xattr(const char *path, const char *name, const void *value, size_t len)
-{
-    if (setxattr(path, name, value, len, 0) < 0)
-        assert_int_equal(errno, ENOTSUP);
+    assert_int_equal(lsetxattr(pathf("%s/link", dir), "trusted.link", "l", 1, 0), 0);
+    tree_stamp(pathf("%s/link", dir), 1000000001, 999999999);
+    tree_fill_privileged(dir);
 }
 
 /* Fills the folder `dir`, which exists. Devices and owners only as root. */
@@ -169,10 +186,10 @@ static inline void tree_fill(const char *path)
     tree_sparse(pathf("%s/sparse", dir), 5 << 20, "end");
     tree_sparse(pathf("%s/sub/ends", dir), 4096, "x");
     assert_int_equal(truncate(pathf("%s/sub/ends", dir), 3 << 20), 0); /* a hole at the end */
-    tree_user_xattr(pathf("%s/small", dir), "user.one", "1", 1);
-    tree_user_xattr(pathf("%s/small", dir), "user.none", "", 0);
-    tree_user_xattr(pathf("%s/big", dir), "user.bytes", big, 3000);
-    tree_user_xattr(pathf("%s/sub", dir), "user.folder", "\0\1", 2);
+    tree_optional_xattr(pathf("%s/small", dir), "user.one", "1", 1);
+    tree_optional_xattr(pathf("%s/small", dir), "user.none", "", 0);
+    tree_optional_xattr(pathf("%s/big", dir), "user.bytes", big, 3000);
+    tree_optional_xattr(pathf("%s/sub", dir), "user.folder", "\0\1", 2);
     tree_fill_special(dir);
     tree_stamp(pathf("%s/small", dir), 1234567890, 123456789);
     tree_stamp(pathf("%s/big", dir), -5, 7);           /* before 1970 */

@@ -121,6 +121,10 @@ static void without_archive_root_owns_it_or_whom_one_names(void **state)
     good(cubby_copy_in(box, pathf("%s/plain", here), "/root", NULL, NULL, &e));
     good(cubby_copy_in(box, pathf("%s/plain", here), "/root/named", &o, NULL, &e));
     assert_string_equal(sh("stat -c '%u:%g' /root/plain /root/named"), "0:0\n65534:7\n");
+    o.flags = CUBBY_COPY_NO_REPLACE;
+    good(cubby_copy_in(box, pathf("%s/plain", here), "/root/once", &o, NULL, &e));
+    bad(cubby_copy_in(box, pathf("%s/plain", here), "/root/once", &o, NULL, &e), CUBBY_EEXISTS,
+        "in the box: cannot copy to '/root/once': it exists");
 }
 
 static void a_sparse_file_of_five_gigabytes_costs_little(void **state)

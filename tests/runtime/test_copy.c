@@ -259,6 +259,41 @@ static void progress_is_told(void **state)
     assert_true(calls.count > 0 && calls.count < 1000);
 }
 
+static void make_large(const char *path)
+{
+    static char chunk[1 << 20];
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    memset(chunk, 7, sizeof(chunk));
+    for (int i = 0; i < 192; i++)
+        assert_int_equal(write_full(fd, chunk, sizeof(chunk)), 0);
+    close(fd);
+}
+
+static void dawdle(void *context, const struct cubby_copy_result *so_far)
+{
+    unsigned *calls = context;
+    (void)so_far;
+    if ((*calls)++ < 3)
+        usleep(400000);
+}
+
+/* The time that this side takes for itself, here or on its disks, is not the guest's. */
+static void a_slow_caller_does_not_lose_the_guest(void **state)
+{
+    (void)state;
+    unsigned calls = 0;
+    struct cubby_copy_options o = options(0);
+    o.stall_ms = 200;
+    o.progress = dawdle;
+    o.context = &calls;
+    make_large(pathf("%s/large", there));
+    good(cubby_copy_out(box, pathf("%s/large", there), pathf("%s/target", here), &o, NULL, &e));
+    assert_true(calls > 3);
+    calls = 0;
+    good(cubby_copy_in(box, pathf("%s/target", here), pathf("%s/again", there), &o, NULL, &e));
+    assert_true(calls > 3);
+}
+
 /* --- interruptions: a FIFO cannot be a source, so a large sparse-free file gives the time --- */
 
 struct killer {
@@ -276,16 +311,6 @@ static void *strike(void *arg)
     else if (write(k->fd, &one, sizeof(one)) != sizeof(one))
         abort();
     return NULL;
-}
-
-static void make_large(const char *path)
-{
-    static char chunk[1 << 20];
-    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
-    memset(chunk, 7, sizeof(chunk));
-    for (int i = 0; i < 192; i++)
-        assert_int_equal(write_full(fd, chunk, sizeof(chunk)), 0);
-    close(fd);
 }
 
 /* Stops the agent's side before the copy begins, so the copy is certainly not over when the strike comes. */
@@ -477,6 +502,7 @@ int main(int argc, char **argv)
         TEST(wrong_arguments_are_refused),
         TEST(a_link_as_the_source),
         TEST(progress_is_told),
+        TEST(a_slow_caller_does_not_lose_the_guest),
         TEST(a_copy_in_can_be_interrupted_and_notices_a_lost_guest),
         TEST(a_copy_out_can_be_interrupted_and_notices_a_lost_guest),
         TEST(a_copy_cut_in_its_data_leaves_the_old_file),
