@@ -9,6 +9,9 @@
  * length; so read_piece() counts what it asks for while it reads headers. It would also convert names between
  * character sets: under the "C" locale it gives up on any byte beyond ASCII, says so, and leaves the name as
  * it is, which is just what is wanted.
+ *
+ * Some builders end a layer right behind the last file's bytes, in the middle of a record. libarchive refuses
+ * that, Go's reader and so all container engines do not: the zeros that are missing are added.
  */
 #include "oci/merge_inner.h"
 
@@ -24,6 +27,7 @@
 #define STEPS_PER_ENTRY 64u
 /* Slack for headers: what a piece of the inflater holds beyond them. */
 #define HEADER_SLACK ((uint64_t)512 << 10)
+#define TAR_RECORD   512u
 
 int merge_step(struct merge *m, struct err *e)
 {
@@ -89,6 +93,18 @@ void merge_abort(struct merge *m)
 
 /* --- one layer --- */
 
+/* What the last record lacks, once, and only behind data: a header that is cut off stays an error. */
+static la_ssize_t pad_record(struct layer *l, const void **data)
+{
+    static const uint8_t zeros[TAR_RECORD];
+    size_t over = inflate_bytes_out(l->in) % TAR_RECORD;
+    if (l->in_header || l->padded || over == 0)
+        return 0;
+    l->padded = true;
+    *data = zeros;
+    return (la_ssize_t)(TAR_RECORD - over);
+}
+
 /* libarchive's source. */
 static la_ssize_t read_piece(struct archive *tar, void *ctx, const void **data)
 {
@@ -106,7 +122,7 @@ static la_ssize_t read_piece(struct archive *tar, void *ctx, const void **data)
             l->header_left -= (uint64_t)n;
     }
     if (n >= 0)
-        return n;
+        return n > 0 ? n : pad_record(l, data);
     archive_set_error(tar, EIO, "the layer cannot be read");
     return -1;
 }

@@ -146,6 +146,8 @@ static int copy_data(struct layer *l, int64_t size, struct err *e)
             return 0;
         if (rc != ARCHIVE_OK)
             return read_error(l, e);
+        if (l->padded) /* filled up in the midst of data */
+            return err_set(e, OCI_E_FORMAT, "truncated: the layer ends before its data does");
         if (at < 0 || at > size || (int64_t)len > size - at)
             return err_set(e, OCI_E_FORMAT, "its data lies beyond its size of %lld bytes", (long long)size);
         int ret = ext4_image_file_write(l->m->img, (uint64_t)at, data, len, e);

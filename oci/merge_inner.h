@@ -35,6 +35,7 @@ struct layer {
     const struct layer_info *info;
     struct err err;       /* why read_piece() gave up */
     bool in_header;       /* libarchive is reading headers */
+    bool padded;          /* read_piece() has filled the last record up */
     uint64_t header_left; /* bytes it may still ask for */
 };
 
