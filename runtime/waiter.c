@@ -2,8 +2,9 @@
 /*
  * Theory of operation: leader and followers. The first thread that waits polls the epoll descriptor with the
  * lock released; others that come meanwhile sleep on the condition. Whoever changed the handle announces it,
- * and everyone looks again: so bytes that thread A took from the socket also wake thread B, for whom they
- * are. When the leader leaves, its announcement lets a follower take its place.
+ * and everyone looks again, the leader by an eventfd in its set: so bytes that thread A took from the socket
+ * also wake thread B, for whom they are, whichever of them leads. When the leader leaves, its announcement
+ * lets a follower take its place.
  */
 #include "runtime/waiter.h"
 
@@ -23,7 +24,7 @@
 int waiter_init(struct waiter *w, struct err *e)
 {
     *w = (struct waiter){
-        .epoll_fd = -1, .timer_fd = -1, .done_fd = -1, .timer_ns = WAITER_NEVER, .made = true};
+        .epoll_fd = -1, .timer_fd = -1, .done_fd = -1, .wake_fd = -1, .timer_ns = WAITER_NEVER, .made = true};
     pthread_condattr_t attr;
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -35,11 +36,15 @@ int waiter_init(struct waiter *w, struct err *e)
         w->timer_fd = timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK);
     if (w->timer_fd >= 0)
         w->done_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-    if (w->done_fd < 0)
+    if (w->done_fd >= 0)
+        w->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+    if (w->wake_fd < 0)
         return err_sys(e, "cannot create descriptors to wait with");
     int ret = waiter_add(w, w->timer_fd, EPOLLIN, WAITER_TIMER);
     if (ret == 0)
         ret = waiter_add(w, w->done_fd, EPOLLIN, WAITER_DONE);
+    if (ret == 0)
+        ret = waiter_add(w, w->wake_fd, EPOLLIN, WAITER_WAKE);
     return ret < 0 ? err_set(e, ret, "cannot watch a timer: %s", strerror(-ret)) : 0;
 }
 
@@ -49,6 +54,7 @@ void waiter_fini(struct waiter *w)
         return;
     fd_closep(&w->timer_fd);
     fd_closep(&w->done_fd);
+    fd_closep(&w->wake_fd);
     fd_closep(&w->epoll_fd);
     pthread_cond_destroy(&w->changed);
     pthread_mutex_destroy(&w->lock);
@@ -120,6 +126,10 @@ uint32_t waiter_ready(struct waiter *w)
 void waiter_announce(struct waiter *w)
 {
     pthread_cond_broadcast(&w->changed);
+    if (w->polling && !w->woken) {
+        const uint64_t one = 1;
+        w->woken = write(w->wake_fd, &one, sizeof(one)) == sizeof(one);
+    }
 }
 
 void waiter_finish(struct waiter *w)
@@ -147,6 +157,12 @@ static void poll_for_all(struct waiter *w, uint64_t until_ns, uint64_t now)
     ppoll(&pfd, 1, until_ns == WAITER_NEVER ? NULL : &left, NULL);
     pthread_mutex_lock(&w->lock);
     w->polling = false;
+    if (w->woken) {
+        uint64_t count;
+        ssize_t ignored = read(w->wake_fd, &count, sizeof(count));
+        (void)ignored;
+        w->woken = false;
+    }
     waiter_announce(w);
 }
 

@@ -19,14 +19,17 @@ struct waiter {
     pthread_mutex_t lock; /* guards the handle that embeds this, and the fields below */
     pthread_cond_t changed;
     bool polling; /* one of the waiting threads polls for all */
+    bool woken;   /* and is being told to look again */
     bool made;
-    int epoll_fd, timer_fd, done_fd;
+    int epoll_fd, timer_fd, done_fd, wake_fd;
     uint64_t timer_ns; /* CLOCK_MONOTONIC; WAITER_NEVER when not armed */
 };
 
-/* Tags of the timer and of waiter_finish() in waiter_ready(); sources use bits 0 to 29. */
+/* Tags of the timer, of waiter_finish() and of waiter_announce() in waiter_ready(); sources use bits 0 to 28.
+ */
 #define WAITER_TIMER (1u << 31)
 #define WAITER_DONE  (1u << 30)
+#define WAITER_WAKE  (1u << 29)
 
 int waiter_init(struct waiter *w, struct err *e);
 /* Safe on a zeroed one. */

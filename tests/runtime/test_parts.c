@@ -18,6 +18,7 @@
 #include "tests/runtime/fake_vmm.h"
 #include "tests/runtime/place.h"
 
+#include <pthread.h>
 #include <sys/epoll.h>
 #include <sys/wait.h>
 
@@ -345,6 +346,53 @@ static void a_waiter_wakes_by_descriptor_timer_and_deadline(void **state)
     waiter_fini(&w);
 }
 
+struct sleepers {
+    struct waiter w;
+    int asleep, round; /* guarded by the waiter's lock */
+};
+
+static void *sleep_for_a_round(void *arg)
+{
+    struct sleepers *s = arg;
+    waiter_lock(&s->w);
+    s->asleep++;
+    for (int before = s->round; s->round == before;)
+        waiter_wait(&s->w, WAITER_NEVER);
+    waiter_unlock(&s->w);
+    return NULL;
+}
+
+/* Nothing happens to the descriptors: the news comes from another thread alone, to the one that polls, too.
+ */
+static void an_announcement_wakes_all_threads(void **state)
+{
+    (void)state;
+    enum { SLEEPERS = 3 };
+    struct sleepers s = {0};
+    pthread_t threads[SLEEPERS];
+    assert_int_equal(waiter_init(&s.w, NULL), 0);
+    for (int i = 0; i < 100; i++) {
+        for (int k = 0; k < SLEEPERS; k++)
+            assert_int_equal(pthread_create(&threads[k], NULL, sleep_for_a_round, &s), 0);
+        waiter_lock(&s.w);
+        while (s.asleep < SLEEPERS) { /* who counts lets go of the lock only inside waiter_wait() */
+            waiter_unlock(&s.w);
+            usleep(100);
+            waiter_lock(&s.w);
+        }
+        s.asleep = 0;
+        s.round++;
+        waiter_announce(&s.w);
+        waiter_unlock(&s.w);
+        for (int k = 0; k < SLEEPERS; k++)
+            pthread_join(threads[k], NULL);
+    }
+    waiter_lock(&s.w);
+    assert_int_equal(waiter_ready(&s.w), 0);
+    waiter_unlock(&s.w);
+    waiter_fini(&s.w);
+}
+
 /* ---- the probe
  * --------------------------------------------------------------------------------------------*/
 
@@ -492,6 +540,7 @@ int main(int argc, char **argv)
         TEST(children_get_no_descriptor_no_mask_and_no_ignored_signal),
         TEST(descriptors_may_be_swapped),
         TEST(a_waiter_wakes_by_descriptor_timer_and_deadline),
+        TEST(an_announcement_wakes_all_threads),
         TEST(the_probe_gives_a_verdict),
         TEST(a_verdict_is_kept_for_this_boot_and_this_vmm),
         TEST(doctor_finds_a_good_host_good),
