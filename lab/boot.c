@@ -30,6 +30,9 @@
 #include <sys/utsname.h>
 #include <unistd.h>
 
+#define CLOCK_STEP_MS 10
+#define CLOCK_TRIES   1000
+
 #define P9 "trans=virtio,version=9p2000.L,msize=512000,"
 
 struct mount_entry {
@@ -100,14 +103,47 @@ _Noreturn void fatal(const char *what)
     _exit(1);
 }
 
+/* The kernel measures the speed of its TSC roughly at first and refines that a
+ * second later. KVM takes note of the speed when its module is loaded: if that
+ * was the rough one, it gives guests a TSC of another speed than the CPU's by
+ * means that QEMU's emulation lacks, and their timers go off by as much later
+ * as the lab is old: "sleep 1" took 16 seconds. */
+static void wait_for_clock(void)
+{
+    static const char path[] = "/sys/devices/system/clocksource/clocksource0/current_clocksource";
+    char name[32] = "";
+
+    mkdir("/sys", 0755);
+    if (mount("sysfs", "/sys", "sysfs", 0, NULL) < 0)
+        fatal("/sys");
+    for (int tries = 0; tries < CLOCK_TRIES; tries++) {
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+        ssize_t n = fd < 0 ? 0 : read(fd, name, sizeof(name) - 1);
+
+        if (fd >= 0)
+            close(fd);
+        name[n > 0 ? n : 0] = '\0';
+        if (strncmp(name, "tsc-early", 9) != 0 && !strstr(name, "jiffies"))
+            return; /* refined, or a clock that is not refined */
+        usleep(CLOCK_STEP_MS * 1000);
+    }
+}
+
 static void load_modules(void)
 {
     glob_t found;
+    bool waited = false;
 
     if (glob("/modules/*.ko", 0, NULL, &found) != 0)
         fatal("no modules in the initrd");
     for (size_t i = 0; i < found.gl_pathc; i++) {
         const char *path = found.gl_pathv[i];
+
+        if (strstr(path, "kvm") && !waited) {
+            wait_for_clock();
+            waited = true;
+        }
+
         int fd = open(path, O_RDONLY | O_CLOEXEC);
 
         if (fd < 0 || (syscall(SYS_finit_module, fd, "", 0) < 0 && errno != EEXIST))

@@ -9,15 +9,13 @@
 
 #include "base/own.h"
 #include "oci/export.h"
+#include "oci/sigpipe.h"
 #include "oci/source.h"
 #include "runtime/errors.h"
 #include "runtime/options.h"
 
 #include <errno.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <time.h>
 
 /* ---- load
  * ------------------------------------------------------------------------------------------------*/
@@ -124,23 +122,6 @@ int cubby_images_load(struct cubby_images *images, const char *path, const struc
 /* ---- save
  * ------------------------------------------------------------------------------------------------*/
 
-/* Exports with SIGPIPE kept from this thread: it is sent to the one that writes. */
-static int export_quietly(struct cubby_images *images, const struct ref_list *list, int fd, int cancel_fd,
-                          struct err *e)
-{
-    sigset_t pipe_only, before, pending;
-    sigemptyset(&pipe_only);
-    sigaddset(&pipe_only, SIGPIPE);
-    sigpending(&pending);
-    pthread_sigmask(SIG_BLOCK, &pipe_only, &before);
-    int ret = store_export(images->store, list->ref, list->count, fd, cancel_fd, e);
-    /* One that was there before is the caller's. */
-    if (ret == -EPIPE && !sigismember(&pending, SIGPIPE))
-        sigtimedwait(&pipe_only, NULL, &(struct timespec){0});
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    return ret;
-}
-
 int cubby_images_save(struct cubby_images *images, const char *const *references, const char *platform,
                       int fd, int cancel_fd, struct cubby_error *error)
 {
@@ -161,7 +142,10 @@ int cubby_images_save(struct cubby_images *images, const char *const *references
     if (ret == 0 && list.failed)
         ret = fail(error, CUBBY_ERESOURCE, "no memory for a list of images");
     if (ret == 0) {
-        ret = export_quietly(images, &list, fd, cancel_fd > 0 ? cancel_fd : -1, &e);
+        struct sigpipe quiet;
+        sigpipe_hold(&quiet);
+        ret = store_export(images->store, list.ref, list.count, fd, cancel_fd > 0 ? cancel_fd : -1, &e);
+        sigpipe_release(&quiet);
         if (ret < 0)
             ret = fail_err(error, ret == -EPIPE ? CUBBY_ECLOSED : CUBBY_ESTORAGE, &e);
     }

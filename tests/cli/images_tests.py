@@ -173,6 +173,20 @@ def ctrl_c_ends_a_pull():
         assert time.monotonic() - start < 10
 
 
+def ctrl_c_while_a_box_waits_for_its_image_ends_it():
+    home = Home()
+    stuck = Proxy(registry)
+    stuck.bytes_per_second = 2_000
+    home.configure({stuck.host: {"insecure": True}})
+    with subprocess.Popen([CUBBY, "run", f"{stuck.host}/app:v1"], env=home.env, stdin=subprocess.DEVNULL,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE) as p:
+        p.stderr.readline()
+        p.send_signal(signal.SIGINT)
+        p.communicate(timeout=20)
+        assert p.returncode == 130, p.returncode
+    assert os.listdir(os.path.join(home.dir, "run/cubby")) == []
+
+
 # --- lists ---------------------------------------------------------------------------------------------------
 
 
