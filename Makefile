@@ -231,7 +231,7 @@ lint-tidy:
 	$(Q)tests/run --deadline 1800 $(if $(RESULTS),--results $(RESULTS)) --step 'clang-tidy' -- \
 	  env -u MAKEFLAGS -u MFLAGS $(MAKE) -k -j$(shell nproc) --output-sync=target $(TIDY_FILES)
 tidy/%:
-	$(Q)clang-tidy --quiet $* -- $(CPPFLAGS_ALL) -std=gnu11 2>/dev/null
+	$(Q)tools/tidy $* $(CPPFLAGS_ALL) -std=gnu11
 fmt: ## format all C files
 	clang-format -i $(C_FILES)
 
