@@ -549,8 +549,8 @@ CUBBY_API int cubby_exec_poll(struct cubby_exec *x, int wanted, int timeout_ms);
 CUBBY_API ssize_t cubby_exec_read(struct cubby_exec *x, int stream, void *data, size_t len);
 
 /* Nobody reads this output stream any more: what the box holds of it, and what comes, is thrown away, and
- * when the command writes more, its processes get SIGPIPE, as if their pipe had been closed. Returns 0 or
- * CUBBY_EARGUMENT. */
+ * when the command writes more, its processes get SIGPIPE, as if their pipe had been closed. A detached
+ * execution gets no signal: it has other readers, or will have. Returns 0 or CUBBY_EARGUMENT. */
 CUBBY_API int cubby_exec_close_output(struct cubby_exec *x, int stream);
 
 /* Hands bytes to the command's stdin, without waiting: how many were taken, CUBBY_EAGAIN when none can be

@@ -42,7 +42,7 @@ struct exec_output {
     uint32_t window, granted;
     bool eof;      /* nothing more comes */
     bool eof_told; /* the reader knows */
-    bool closed;   /* nobody reads: throw away */
+    bool closed;   /* nobody reads: throw away, and SIGPIPE if the command is only ours */
     uint64_t lost; /* bytes that the agent could not keep for us */
 };
 
@@ -51,6 +51,7 @@ struct cubby_exec {
     struct cubby_box *box; /* a reference */
     unsigned life;         /* which of the box's; never changes */
     enum exec_kind kind;
+    bool detached; /* what runs is not only ours: it may have other clients, and outlives this handle */
     enum exec_phase phase;
     int fd; /* of the connection; -1 */
     bool box_watched;

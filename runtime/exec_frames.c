@@ -143,6 +143,8 @@ static int on_output(struct cubby_exec *x, struct exec_output *o, const struct f
         ring_put(&o->held, f->payload, f->len);
         return 0;
     }
+    if (x->detached)
+        return 0; /* one reader who leaves is not the end of a pipe */
     uint8_t frame[MSG_FRAME_MAX];
     const struct msg_signal pipe = {.signo = SIGPIPE, .scope = SCOPE_TREE};
     exec_queue(x, frame,
