@@ -5,7 +5,8 @@
  * until somebody removes it or a bound does: there is one on their number and one on the bytes of all keeps
  * together, because PID 1 lives outside the workloads' memory limit and must not grow with what they leave.
  *
- * A client that removes one is a viewer without streams, which is told the result when there is one.
+ * A client that removes one is a viewer without streams, which is told the result when there is one. From
+ * then on no other client is waited for, neither its credit nor its socket.
  */
 #include "guest-init/detached.h"
 
@@ -222,11 +223,13 @@ int detached_on_remove(struct session *s, const struct frame *f)
     }
     session_attached(s, x);
     x->forgotten = true;
+    viewers_hurry(x); /* nobody finds it any more: it must not stay for one of them */
     if (m.flags & REMOVE_KILL && x->state == EXEC_LINGERING)
         tree_kill(&x->tree); /* what it left behind */
     else if (m.flags & REMOVE_KILL)
         exec_kill(x);
-    viewer_go(&s->viewer);
+    viewers_go(x);
+    exec_advance(x);
     return 0;
 }
 

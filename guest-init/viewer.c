@@ -3,7 +3,8 @@
  * Theory of operation: the execution's output is in its keeps, whoever reads it; a viewer walks over them
  * with the credit that its client gives. When the keep has moved on further than the viewer, the client is
  * told how much it missed, at that very place of the stream. That is said only when data follows at once (or
- * the end does), so a client that never reads is not sent an endless row of such frames.
+ * the end does), so a client that never reads is not sent an endless row of such frames. The two go into the
+ * connection together: it has room for both when it is idle.
  */
 #include "guest-init/viewer.h"
 
@@ -81,16 +82,16 @@ static void view_go(struct viewer *v, int i)
     if (w->told)
         return;
     while (w->at < k->end) {
-        if (!conn_idle(&v->session->conn))
-            return;
-        if (w->credit == 0 && !(v->hasty && v->exec->out[i].done))
-            return;
-        if (w->credit == 0)
+        bool hurry = v->hasty && v->exec->out[i].done, full = !conn_idle(&v->session->conn);
+        if (hurry && (w->credit == 0 || (full && v->exec->forgotten))) {
             skip_to(v, i, k->end);
-        else if (w->at < keep_start(k))
+            break;
+        }
+        if (full || w->credit == 0)
+            return;
+        if (w->at < keep_start(k))
             skip_to(v, i, keep_start(k));
-        else
-            send_some(v, i);
+        send_some(v, i);
     }
     if (!v->exec->out[i].done)
         return;

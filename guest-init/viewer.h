@@ -25,7 +25,7 @@ struct viewer {
     bool holds_stdin;
     bool lost_stdin; /* to another client: what is on its way is dropped */
     bool stdin_eof;  /* the client has sent STREAM_EOF */
-    bool hasty;      /* at the end, output that there is no credit for is skipped */
+    bool hasty;      /* once the output has ended, what there is no credit for is skipped */
 };
 
 /* Becomes a client of x that wants nothing yet. */

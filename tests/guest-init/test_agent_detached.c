@@ -629,6 +629,13 @@ static int set_up_small(void **state)
     return set_up(state);
 }
 
+/* One that may keep one stream of a million bytes. */
+static int set_up_single(void **state)
+{
+    serve_keep_max = 1500000;
+    return set_up(state);
+}
+
 static void memory_for_output_is_bounded(void **state)
 {
     (void)state;
@@ -701,6 +708,31 @@ static uint64_t last_words(struct client *c, struct msg_exited *exited)
     return bytes;
 }
 
+/* One client has no credit, the other one's socket is full. */
+static void who_does_not_read_does_not_keep_what_is_removed(void **state)
+{
+    (void)state;
+    enum { N = 1000000 };
+    struct exec_request q = detached("head -c 1000000 /dev/zero");
+    struct client poor, stuck;
+    struct msg_exited exited;
+    struct msg_item m;
+    q.flags &= ~(uint32_t)EXEC_STDERR;
+    q.backlog = N;
+    uint64_t id = start(&q);
+    do {
+        usleep(10000);
+        list(id, &m);
+    } while (m.state == ITEM_RUNNING);
+    attach(&poor, id, (struct msg_attach){.flags = ATTACH_STDOUT, .window = {1, 0}});
+    attach(&stuck, id, (struct msg_attach){.flags = ATTACH_STDOUT, .window = {2 * N, 0}});
+    remove_ended(id);
+    id = start(&q); /* the agent has memory for one */
+    assert_int_equal(last_words(&poor, &exited), N);
+    assert_int_equal(last_words(&stuck, &exited), N);
+    send_remove(id, REMOVE_KILL);
+}
+
 /* Both the running ones and the kept ones, with clients who do not read. */
 static void a_stop_takes_all_along(void **state)
 {
@@ -754,6 +786,10 @@ int main(void)
     const struct CMUnitTest small[] = {
         cmocka_unit_test(memory_for_output_is_bounded),
     };
+    const struct CMUnitTest single[] = {
+        cmocka_unit_test(who_does_not_read_does_not_keep_what_is_removed),
+    };
     int failed = cmocka_run_group_tests(tests, set_up, tear_down);
-    return failed + cmocka_run_group_tests(small, set_up_small, tear_down);
+    failed += cmocka_run_group_tests(small, set_up_small, tear_down);
+    return failed + cmocka_run_group_tests(single, set_up_single, tear_down);
 }
