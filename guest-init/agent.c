@@ -347,6 +347,8 @@ void agent_stop(struct agent *a, enum bye_reason why, uint32_t grace_ms)
     loop_remove(&a->listener);
     for (uint32_t i = 0; i < a->exec_count; i++) {
         exec_stop(a->execs[i], grace_ms);
+        viewers_hurry(a->execs[i]);
+        viewers_go(a->execs[i]);
         exec_advance(a->execs[i]); /* what was only kept is over now */
     }
     for (uint32_t i = 0; i < a->transfer_count; i++)

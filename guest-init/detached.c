@@ -116,7 +116,7 @@ void detached_started(struct exec *x)
     s->exec = NULL;
     s->phase = SESSION_ATTACHED;
     viewer_open(v, x, s);
-    v->hasty = x->flags & EXIT_KILLED;
+    v->hasty |= (x->flags & EXIT_KILLED) != 0;
     for (int i = 0; i < 2; i++)
         if (x->wishes & wish[i])
             viewer_want(v, i, 0, x->out[i].credit);

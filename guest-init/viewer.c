@@ -16,7 +16,7 @@
 
 void viewer_open(struct viewer *v, struct exec *x, struct session *s)
 {
-    *v = (struct viewer){.next = x->viewers, .session = s, .exec = x};
+    *v = (struct viewer){.next = x->viewers, .session = s, .exec = x, .hasty = x->agent->stopping};
     v->view[0].told = v->view[1].told = true;
     x->viewers = v;
 }

@@ -755,6 +755,52 @@ static void a_stop_takes_all_along(void **state)
     served = mine;
 }
 
+/* Tells the agent to stop, with a long grace, and returns when it has taken note. */
+static void begin_stop(const struct served *v)
+{
+    struct client host = {.fd = v->host};
+    struct frame f;
+    uint8_t frame[32];
+    frame_reader_init(&host.in, FRAME_FROM_GUEST);
+    put(v->host, frame, msg_shutdown_encode(&(struct msg_shutdown){50000}, frame, sizeof(frame)));
+    put(v->host, frame, msg_ping_encode(FRAME_PING, 1, frame, sizeof(frame)));
+    client_expect(&host, &f, FRAME_READY);
+    client_expect(&host, &f, FRAME_PONG);
+    frame_reader_fini(&host.in);
+}
+
+/* Of a kept one, of one that ends meanwhile, and one that attaches when it is nearly too late. */
+static void a_stop_waits_for_no_clients_credit(void **state)
+{
+    (void)state;
+    struct served mine = served;
+    struct client clients[3];
+    struct msg_attach m = {.flags = ATTACH_STDOUT, .window = {1, 0}};
+    struct msg_exited exited;
+    uint8_t frame[64];
+    serve_start(&served, true);
+    uint64_t kept = start_script("printf 0123456789"),
+             running =
+                 start_script("trap 'sleep 1; exit 3' TERM; printf 0123456789; while :; do sleep 0.1; done");
+    watch(kept);
+    attach(&clients[0], kept, m);
+    attach(&clients[1], running, m);
+    UNTIL(&clients[1], o.out_len == 1); /* its trap is set */
+    client_connect(&clients[2], &served);
+    client_hello(&clients[2]);
+    uint64_t begin = now_ns();
+    begin_stop(&served);
+    m.exec_id = running;
+    put(clients[2].fd, frame, msg_attach_encode(&m, frame, sizeof(frame)));
+    assert_int_equal(serve_stop(&served), 0);
+    assert_true(now_ns() - begin < 30 * NSEC_PER_SEC);
+    assert_int_equal(last_words(&clients[0], &exited), 10);
+    assert_int_equal(last_words(&clients[1], &exited), 9);
+    assert_int_equal(exited.code, 3);
+    assert_int_equal(last_words(&clients[2], &exited), 10);
+    served = mine;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -782,6 +828,7 @@ int main(void)
         cmocka_unit_test(a_long_list_waits_for_its_reader),
         cmocka_unit_test(the_oldest_results_are_forgotten_first),
         cmocka_unit_test(a_stop_takes_all_along),
+        cmocka_unit_test(a_stop_waits_for_no_clients_credit),
     };
     const struct CMUnitTest small[] = {
         cmocka_unit_test(memory_for_output_is_bounded),
