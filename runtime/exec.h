@@ -44,6 +44,7 @@ struct exec_output {
     bool eof_told; /* the reader knows */
     bool closed;   /* nobody reads: throw away, and SIGPIPE if the command is only ours */
     uint64_t lost; /* bytes that the agent could not keep for us */
+    bool skipped;  /* its last frame said so */
 };
 
 struct cubby_exec {

@@ -97,11 +97,12 @@ static int on_attached(struct cubby_exec *x, const struct frame *f)
 static int on_skipped(struct cubby_exec *x, const struct frame *f)
 {
     struct msg_skipped m;
-    if (x->phase != EXEC_RUNS || msg_skipped_decode(f, &m) < 0)
+    if (x->phase != EXEC_RUNS || !x->detached || msg_skipped_decode(f, &m) < 0)
         return -EPROTO;
     struct exec_output *o = &x->output[m.stream == STREAM_STDERR];
-    if (o->eof)
-        return -EPROTO;
+    if (o->eof || o->skipped)
+        return -EPROTO; /* it needs no credit: a row of them would have no end */
+    o->skipped = true;
     o->lost += m.bytes;
     return 0;
 }
@@ -139,6 +140,7 @@ static int on_output(struct cubby_exec *x, struct exec_output *o, const struct f
     if (x->phase != EXEC_RUNS || o->eof || f->len > o->granted)
         return -EPROTO;
     o->granted -= f->len;
+    o->skipped = false;
     if (!o->closed) {
         ring_put(&o->held, f->payload, f->len);
         return 0;
@@ -158,6 +160,8 @@ static int on_eof(struct cubby_exec *x, const struct frame *f)
     if (x->phase != EXEC_RUNS || msg_stream_eof_decode(f, &stream) < 0)
         return -EPROTO;
     if (stream == STREAM_STDIN) {
+        if (x->stdin_refused)
+            return -EPROTO;
         x->stdin_refused = true;
         return 0;
     }

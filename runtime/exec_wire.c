@@ -2,8 +2,8 @@
 /*
  * Theory of operation: one non-blocking connection, served by whoever calls. Everything before STARTED goes
  * out in one block and the answers come back in order: "OK <port>", HELLO, STARTED. Received bytes always fit
- * (see struct exec_output), so the socket is read until it is empty, and a reader of one stream cannot stall
- * the other.
+ * (see struct exec_output), so the socket is read whenever there is something, and a reader of one stream
+ * cannot stall the other.
  *
  * When the connection ends before the result, the box knows better than we why: it gets a second to say so.
  * When the box ends first, what the socket still holds is read before the execution is declared lost.
@@ -26,6 +26,10 @@
 #define START_MS   60000 /* from OK until STARTED: users, groups and commands are looked up on a disk */
 #define KILL_MS    10000 /* from KILL until EXITED */
 #define LOST_MS    1000
+
+/* Reads at a time: a guest that never pauses holds up no caller's timeout, nor whoever waits for the lock.
+ * The descriptor stays readable. */
+#define RECEIVE_MAX 16
 
 /* ---- the end
  * ---------------------------------------------------------------------------------------------*/
@@ -198,7 +202,8 @@ static bool receive_once(struct cubby_exec *x)
     return handle_frames(x);
 }
 
-static void receive(struct cubby_exec *x)
+/* True when there may be more. */
+static bool receive(struct cubby_exec *x)
 {
     if (x->phase == EXEC_CONNECTING) {
         int ret = dial_take_ok(x->fd);
@@ -207,12 +212,15 @@ static void receive(struct cubby_exec *x)
         else if (ret < 0)
             lose(x, "the guest's agent does not take connections");
         if (ret <= 0)
-            return;
+            return false;
         x->phase = EXEC_GREETING;
         x->deadline_ns = now_ns() + START_MS * NSEC_PER_MSEC;
     }
-    while (receive_once(x))
-        ;
+    for (int i = 0; i < RECEIVE_MAX; i++) {
+        if (!receive_once(x))
+            return false;
+    }
+    return true;
 }
 
 /* ---- what can happen
@@ -251,8 +259,8 @@ static void on_box(struct cubby_exec *x)
     }
     if (!box_is_over(x->box, x->life, &why))
         return;
-    if (x->fd >= 0)
-        receive(x); /* what came before the end */
+    if (x->fd >= 0 && receive(x))
+        return; /* what came before the end, and it is not all yet */
     if (x->phase != EXEC_OVER) {
         x->failure = why;
         exec_finish(x);
