@@ -18,8 +18,8 @@
  *    (may be NULL) then says in one sentence what failed, on which object, why, and what to try.
  *  - The library never exits, never prints, never changes signal handlers or the signal mask of the caller,
  *    raises no SIGPIPE, leaves no zombie, and has no global state. Its descriptors are close-on-exec. A box
- * is a child process: the caller sees SIGCHLD when it ends, and should wait for its own children by their
- * pids.
+ *    is a child process: the caller sees SIGCHLD when it ends, and should wait for its own children by their
+ *    pids.
  *  - Option structs start with their size (`.size = sizeof(opt)`); fields that are zero or NULL mean the
  *    documented default. A later library accepts the shorter struct of an older header. What they point to is
  *    copied and need not outlive the call.
@@ -59,7 +59,7 @@ enum cubby_code {
     CUBBY_ESPAWN = -8,           /* the command could not be started: user, folder, limits… */
     CUBBY_ENOTFOUND_CMD = -9,    /* the command was not found in the box */
     CUBBY_ENOTEXEC_CMD = -10,    /* it was found, and cannot be executed: no x bit, a folder, wrong format */
-    CUBBY_ETIMEOUT = -11,        /* the deadline of this call passed; nothing was changed */
+    CUBBY_ETIMEOUT = -11,        /* the deadline of this call passed; nothing was changed, or its text says */
     CUBBY_ESTOPPED = -12,        /* the box was stopped, by this program */
     CUBBY_EGUEST_LOST = -13,     /* the running VM ended, or its agent stopped answering */
     CUBBY_EPROTOCOL = -14,       /* the agent or the VMM sent what the protocol does not allow */
@@ -72,8 +72,8 @@ enum cubby_code {
     CUBBY_EUNSUPPORTED = -21,    /* this library, or the guest's agent, cannot do that */
     CUBBY_EINTERNAL = -22,       /* a mistake of ours; please report it */
     CUBBY_ENOTDIR = -23,         /* a file where a folder is needed, or a folder where a file is */
-    CUBBY_EFILE = -24,         /* a file cannot be read or written for another reason: permission, size… */
-    CUBBY_EGUEST_STORAGE = -25 /* the box's own disk or tmpfs is full, read-only or broken */
+    CUBBY_EFILE = -24,           /* a file cannot be read or written otherwise: permission, size… */
+    CUBBY_EGUEST_STORAGE = -25   /* the box's own disk or tmpfs is full, read-only or broken */
 };
 
 #define CUBBY_ERROR_TEXT 512
@@ -657,7 +657,9 @@ CUBBY_API void cubby_exec_list_free(struct cubby_exec_list *list);
 /*
  * Removes a detached execution, which nobody finds from then on, and waits for that: 0 with *result filled
  * (may be NULL). One that runs is CUBBY_ESTATE, unless `kill` is not 0: then it is killed first, with all
- * that an ended one has left behind. Errors: CUBBY_ENOTFOUND, and those of cubby_exec_list().
+ * that an ended one has left behind. Errors: CUBBY_ENOTFOUND, and those of cubby_exec_list(). After
+ * CUBBY_ETIMEOUT or CUBBY_EGUEST_LOST the guest may have done it all the same, or do it later: the execution
+ * is then killed or removed, and its result is lost. cubby_exec_list() tells.
  */
 CUBBY_API int cubby_exec_remove(struct cubby_box *box, uint64_t id, int kill, int timeout_ms,
                                 struct cubby_result *result, struct cubby_error *error);

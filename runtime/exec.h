@@ -92,6 +92,8 @@ enum { EXEC_TAG_SOCKET = 1, EXEC_TAG_BOX = 2 };
 
 /* A new one for a box that runs or boots; to be prepared, then launched or freed. */
 int exec_new(struct cubby_exec **out, enum exec_kind kind, struct cubby_box *box, struct cubby_error *error);
+/* CUBBY_EARGUMENT when the caller's result (may be NULL) does not say how large it is. */
+int exec_check_result(const struct cubby_result *result, struct cubby_error *error);
 /* Sends the request as soon as the box takes it. */
 int exec_launch(struct cubby_exec *x, struct cubby_box *box, struct cubby_error *error);
 

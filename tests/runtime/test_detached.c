@@ -330,7 +330,10 @@ static void removal_has_its_errors(void **state)
     uint64_t id = launch("sleep 1000");
     assert_int_equal(cubby_exec_remove(box, id, 0, PATIENCE_MS, NULL, &e), CUBBY_ESTATE);
     assert_non_null(strstr(e.message, "still runs"));
-    struct cubby_result r = {.size = sizeof(r)};
+    struct cubby_result r = {.size = 3};
+    assert_int_equal(cubby_exec_remove(box, id, 1, PATIENCE_MS, &r, &e), CUBBY_EARGUMENT);
+    assert_true(info_of(id).id == id && !info_of(id).ended); /* a mistake has killed nothing */
+    r.size = sizeof(r);
     assert_int_equal(cubby_exec_remove(box, id, 1, PATIENCE_MS, &r, &e), 0);
     assert_int_equal(r.exit_code, -SIGKILL);
     assert_int_equal(cubby_exec_remove(box, id, 1, PATIENCE_MS, &r, &e), CUBBY_ENOTFOUND);
