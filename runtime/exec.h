@@ -79,6 +79,10 @@ struct cubby_exec {
     uint32_t item_count;
 };
 
+/* From SIGKILL until EXITED: the guest itself waits 5 s for processes that do not die (protocol.md 5.6), and
+ * has the first word. */
+#define EXEC_DEATH_MS 10000u
+
 /* More executions than any agent has: a list that goes on is a fault of it. */
 #define EXEC_ITEMS_MAX 4096u
 

@@ -70,7 +70,7 @@ static int runs(struct cubby_exec *x, uint64_t id)
     /* The guest's timer is the one that counts; ours ends what a stuck guest does not. */
     x->deadline_ns = WAITER_NEVER;
     if (x->timeout_ms)
-        x->deadline_ns = now_ns() + (x->timeout_ms + x->grace_ms + 5000) * NSEC_PER_MSEC;
+        x->deadline_ns = now_ns() + (x->timeout_ms + x->grace_ms + EXEC_DEATH_MS) * NSEC_PER_MSEC;
     return x->kill_asked ? exec_ask_kill(x) : 0;
 }
 

@@ -24,7 +24,6 @@
 
 #define CONNECT_MS 15000 /* the VMM itself gives up after 10 s */
 #define START_MS   60000 /* from OK until STARTED: users, groups and commands are looked up on a disk */
-#define KILL_MS    10000 /* from KILL until EXITED */
 #define LOST_MS    1000
 
 /* Reads at a time: a guest that never pauses holds up no caller's timeout, nor whoever waits for the lock.
@@ -142,7 +141,7 @@ int exec_ask_kill(struct cubby_exec *x)
     x->kill_asked = true;
     if (x->phase != EXEC_RUNS)
         return 0; /* sent as soon as there is something to kill */
-    uint64_t until = now_ns() + KILL_MS * NSEC_PER_MSEC;
+    uint64_t until = now_ns() + EXEC_DEATH_MS * NSEC_PER_MSEC;
     if (until < x->deadline_ns)
         x->deadline_ns = until;
     int ret = exec_queue(x, frame, msg_kill_encode(frame, sizeof(frame)));
@@ -297,6 +296,9 @@ static void on_time(struct cubby_exec *x)
         } else if (x->kill_asked) {
             finish_with(x, CUBBY_EGUEST_LOST,
                         "the guest's agent did not confirm that the command was killed");
+        } else if (x->detached) { /* it may run on: that we leave does not end it */
+            finish_with(x, CUBBY_EGUEST_LOST,
+                        "the guest's agent did not end the command when its time was up");
         } else {
             x->result = (struct cubby_result){.how = CUBBY_TIMED_OUT, .exit_code = -SIGKILL};
             exec_finish(x);

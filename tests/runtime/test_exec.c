@@ -485,11 +485,19 @@ static void an_execution_that_outlives_its_box_is_stopped(void **state)
 static void a_guest_that_ignores_the_timeout_is_timed_out_by_the_host(void **state)
 {
     (void)state;
-    struct cubby_exec *x = start("hang", (struct cubby_exec_options){.timeout_ms = 1, .grace_ms = 1});
+    struct cubby_exec_options o = {.timeout_ms = 1, .grace_ms = 1};
+    struct cubby_exec *x = start("hang", o);
+    o.flags = CUBBY_EXEC_DETACHED;
+    struct cubby_exec *detached = start("hang", o);
+    /* The guest's own 5 s for processes that do not die are not enough. */
+    assert_int_equal(cubby_exec_wait(x, 6000, NULL, NULL), CUBBY_ETIMEOUT);
     struct cubby_result r = wait_result(x);
     assert_int_equal(r.how, CUBBY_TIMED_OUT);
     assert_int_equal(r.exit_code, -SIGKILL);
     cubby_exec_free(x);
+    /* For all that we know it runs on. */
+    assert_int_equal(wait_error(detached, "did not end the command"), CUBBY_EGUEST_LOST);
+    cubby_exec_free(detached);
 }
 
 static void waiting_can_time_out_and_go_on(void **state)
