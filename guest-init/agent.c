@@ -325,10 +325,7 @@ static void stop_overdue(struct loop_timer *t)
     for (uint32_t i = 0; i < a->exec_count; i++) {
         struct exec *x = a->execs[i];
         viewers_hurry(x);
-        if (x->state == EXEC_LINGERING)
-            tree_kill(&x->tree);
-        else
-            exec_kill(x);
+        exec_kill(x);
         viewers_go(x);
         exec_advance(x);
     }

@@ -224,9 +224,7 @@ int detached_on_remove(struct session *s, const struct frame *f)
     session_attached(s, x);
     x->forgotten = true;
     viewers_hurry(x); /* nobody finds it any more: it must not stay for one of them */
-    if (m.flags & REMOVE_KILL && x->state == EXEC_LINGERING)
-        tree_kill(&x->tree); /* what it left behind */
-    else if (m.flags & REMOVE_KILL)
+    if (m.flags & REMOVE_KILL)
         exec_kill(x);
     viewers_go(x);
     exec_advance(x);

@@ -515,6 +515,38 @@ static void what_it_left_behind_is_killed_on_removal_if_asked(void **state)
     await_death(child);
 }
 
+/* An execution that has ended and left a process behind; its id, and a client that is still attached. */
+static uint64_t left_behind(struct client *c, pid_t *child)
+{
+    struct exec_request q = detached("sleep 1000 & echo $!");
+    begin(c, &served, &q, &o);
+    client_finish(c, &o);
+    *child = (pid_t)strtol(o.out, NULL, 10);
+    uint64_t id = o.start.exec_id;
+    attach(c, id, (struct msg_attach){.flags = ATTACH_STDOUT, .window = {1, 0}});
+    assert_int_equal(o.attach.state, ITEM_ENDED);
+    return id;
+}
+
+static void what_it_left_behind_is_reached_by_its_clients(void **state)
+{
+    (void)state;
+    struct client c;
+    pid_t child;
+    uint64_t id = left_behind(&c, &child);
+    client_signal(&c, SIGTERM, SCOPE_TREE);
+    await_death(child);
+    client_close(&c);
+    remove_ended(id);
+    id = left_behind(&c, &child);
+    client_kill(&c);
+    await_death(child);
+    client_finish(&c, &o);
+    assert_int_equal(o.exit.how, HOW_EXITED); /* the result is what it was */
+    assert_false(o.exit.flags & EXIT_KILLED);
+    remove_ended(id);
+}
+
 static void ordinary_executions_are_listed_and_not_attachable(void **state)
 {
     (void)state;
@@ -822,6 +854,7 @@ int main(void)
         cmocka_unit_test(kill_does_not_wait_for_the_killers_credit),
         cmocka_unit_test(a_running_one_is_removed_by_force_only),
         cmocka_unit_test(what_it_left_behind_is_killed_on_removal_if_asked),
+        cmocka_unit_test(what_it_left_behind_is_reached_by_its_clients),
         cmocka_unit_test(ordinary_executions_are_listed_and_not_attachable),
         cmocka_unit_test(the_list_tells_state_age_and_result),
         cmocka_unit_test(violations_end_the_client_not_the_execution),
