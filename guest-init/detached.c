@@ -158,7 +158,7 @@ static uint32_t flags_of(const struct exec *x)
     uint32_t flags = x->detached ? ITEM_DETACHED : 0u;
     if (x->terminal)
         flags |= ITEM_TTY;
-    if (x->wishes & EXEC_STDIN && x->in.fd >= 0 && !x->in.eof)
+    if (in_stream_is_open(&x->in))
         flags |= ITEM_STDIN | (x->typist || x->session ? ITEM_STDIN_HELD : 0u);
     if (x->wishes & EXEC_STDOUT)
         flags |= ITEM_STDOUT;
@@ -186,7 +186,7 @@ int detached_on_attach(struct session *s, const struct frame *f)
     struct exec *x = find(s, m.exec_id);
     if (!x)
         return 0;
-    if (m.flags & ATTACH_STDIN && !(m.flags & ATTACH_TAKE_STDIN) && x->typist) {
+    if (m.flags & ATTACH_STDIN && !(m.flags & ATTACH_TAKE_STDIN) && x->typist && in_stream_is_open(&x->in)) {
         fail(s, STAGE_STATE, EBUSY, "another client holds stdin of execution %llu",
              (unsigned long long)x->id);
         return 0;

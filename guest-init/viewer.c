@@ -147,11 +147,14 @@ uint32_t viewer_type(struct viewer *v)
 {
     struct exec *x = v->exec;
     struct viewer *former = x->typist;
+    if (!in_stream_is_open(&x->in)) {
+        v->lost_stdin = true;
+        return 0;
+    }
     if (former) {
         former->holds_stdin = false;
         former->lost_stdin = true;
-        if (!x->in.told && !former->stdin_eof)
-            say_stdin_ended(former);
+        say_stdin_ended(former);
     }
     x->typist = v;
     v->holds_stdin = true;
@@ -160,12 +163,10 @@ uint32_t viewer_type(struct viewer *v)
 
 void viewer_type_start(struct viewer *v)
 {
-    struct in_stream *in = &v->exec->in;
-    if (in->eof || in->fd < 0) { /* ended by an earlier client, or by the workload, or never there */
-        in->told = true;
+    if (v->holds_stdin)
+        in_stream_start(&v->exec->in, &v->session->conn);
+    else /* it was ended by an earlier client or by the workload, or was never there */
         say_stdin_ended(v);
-    }
-    in_stream_start(in, &v->session->conn);
 }
 
 static int on_stdin(struct viewer *v, const struct frame *f)

@@ -403,6 +403,37 @@ static void stdin_stays_open_while_nobody_is_there(void **state)
     remove_ended(id);
 }
 
+static void nobody_holds_a_stdin_that_has_ended(void **state)
+{
+    (void)state;
+    struct exec_request q = detached("cat; echo end; sleep 1000");
+    struct client starter, first, second;
+    struct msg_item item;
+    q.flags |= EXEC_STDIN;
+    begin(&starter, &served, &q, &o);
+    client_stdin_eof(&starter);
+    UNTIL(&starter, o.out_len == 4);
+    uint64_t id = o.start.exec_id;
+    struct msg_attach m = {.flags = ATTACH_STDIN};
+    attach(&first, id, m);
+    UNTIL(&first, o.in_eof);
+    list(id, &item);
+    assert_false(item.flags & (ITEM_STDIN | ITEM_STDIN_HELD));
+    attach(&second, id, m);
+    assert_false(o.error);
+    UNTIL(&second, o.in_eof);
+    client_stdin_eof(&first); /* they may say so, too */
+    client_stdin_eof(&second);
+    client_kill(&second);
+    client_finish(&second, &o);
+    assert_true(o.exited);
+    memset(&o, 0, sizeof(o));
+    client_finish(&first, &o);
+    assert_true(o.exited && !o.in_eof); /* it was told before, and once */
+    client_close(&starter);
+    remove_ended(id);
+}
+
 static void unread_stdin_counts_against_the_next_client(void **state)
 {
     (void)state;
@@ -849,6 +880,7 @@ int main(void)
         cmocka_unit_test(clients_watch_at_their_own_pace),
         cmocka_unit_test(stdin_belongs_to_one_client_at_a_time),
         cmocka_unit_test(stdin_stays_open_while_nobody_is_there),
+        cmocka_unit_test(nobody_holds_a_stdin_that_has_ended),
         cmocka_unit_test(unread_stdin_counts_against_the_next_client),
         cmocka_unit_test(signals_and_sizes_reach_it_through_any_client),
         cmocka_unit_test(kill_does_not_wait_for_the_killers_credit),
