@@ -16,8 +16,6 @@
 #include "guest-init/session.h"
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 /* --- bounds --- */
@@ -129,17 +127,6 @@ void detached_started(struct exec *x)
     viewer_go(v);
 }
 
-static void __attribute__((format(printf, 4, 5)))
-fail(struct session *s, enum error_stage stage, int errnum, const char *fmt, ...)
-{
-    struct msg_error m = {.stage = (uint16_t)stage, .errnum = (uint32_t)errnum};
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(m.text, sizeof(m.text), fmt, ap);
-    va_end(ap);
-    session_error(s, &m);
-}
-
 /* The one that the client means, or NULL, and the client knows. */
 static struct exec *find(struct session *s, uint64_t id)
 {
@@ -149,7 +136,7 @@ static struct exec *find(struct session *s, uint64_t id)
         if (x->id == id && x->detached && !x->forgotten && x->state != EXEC_SPAWNING && x->state != EXEC_OVER)
             return x;
     }
-    fail(s, STAGE_NOT_FOUND, ENOENT, "there is no detached execution %llu", (unsigned long long)id);
+    session_fail(s, STAGE_NOT_FOUND, ENOENT, "there is no detached execution %llu", (unsigned long long)id);
     return NULL;
 }
 
@@ -187,8 +174,8 @@ int detached_on_attach(struct session *s, const struct frame *f)
     if (!x)
         return 0;
     if (m.flags & ATTACH_STDIN && !(m.flags & ATTACH_TAKE_STDIN) && x->typist && in_stream_is_open(&x->in)) {
-        fail(s, STAGE_STATE, EBUSY, "another client holds stdin of execution %llu",
-             (unsigned long long)x->id);
+        session_fail(s, STAGE_STATE, EBUSY, "another client holds stdin of execution %llu",
+                     (unsigned long long)x->id);
         return 0;
     }
     session_attached(s, x);
@@ -218,7 +205,7 @@ int detached_on_remove(struct session *s, const struct frame *f)
     if (!x)
         return 0;
     if (x->state != EXEC_LINGERING && !(m.flags & REMOVE_KILL)) {
-        fail(s, STAGE_STATE, EBUSY, "execution %llu still runs", (unsigned long long)x->id);
+        session_fail(s, STAGE_STATE, EBUSY, "execution %llu still runs", (unsigned long long)x->id);
         return 0;
     }
     session_attached(s, x);
