@@ -591,7 +591,8 @@ CUBBY_API void cubby_exec_free(struct cubby_exec *x);
  * reads more slowly than the command writes misses some, which cubby_exec_lost() tells. Any number of
  * handles, of this and other processes, may be attached to it, each with a view of its own. Ended, it stays
  * with its result and its last output until it is removed, or the box ends; of more than 256 ended ones, or
- * when their output takes too much of the box's memory, those that ended first are gone.
+ * when their output takes too much of the box's memory, those that ended first are gone. When the guest does
+ * not end it in time (timeout_ms) its handle reports CUBBY_EGUEST_LOST and no result: it may run on.
  */
 
 /* Its id, unique in the box, which names it to the calls below; 0 before CUBBY_IS_STARTED. */
