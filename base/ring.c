@@ -13,8 +13,11 @@
 
 int ring_init(struct ring *r, size_t cap)
 {
-    *r = (struct ring){.data = malloc(cap), .cap = cap};
-    return r->data || cap == 0 ? 0 : -ENOMEM;
+    *r = (struct ring){.data = malloc(cap)};
+    if (!r->data && cap > 0)
+        return -ENOMEM;
+    r->cap = cap;
+    return 0;
 }
 
 void ring_fini(struct ring *r)

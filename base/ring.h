@@ -18,7 +18,7 @@ struct ring {
     size_t cap, head, len; /* head: offset of the oldest byte; len: bytes held */
 };
 
-/* Allocates `cap` bytes. 0, or -ENOMEM. */
+/* Allocates `cap` bytes. 0, or -ENOMEM: the ring is then zeroed, with no capacity. */
 int ring_init(struct ring *r, size_t cap);
 /* Frees the buffer; safe on a zeroed ring and twice. */
 void ring_fini(struct ring *r);

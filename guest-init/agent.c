@@ -325,10 +325,7 @@ static void stop_overdue(struct loop_timer *t)
     for (uint32_t i = 0; i < a->exec_count; i++) {
         struct exec *x = a->execs[i];
         viewers_hurry(x);
-        if (x->state == EXEC_LINGERING)
-            tree_kill(&x->tree);
-        else
-            exec_kill(x);
+        exec_kill(x);
         viewers_go(x);
         exec_advance(x);
     }
@@ -347,6 +344,8 @@ void agent_stop(struct agent *a, enum bye_reason why, uint32_t grace_ms)
     loop_remove(&a->listener);
     for (uint32_t i = 0; i < a->exec_count; i++) {
         exec_stop(a->execs[i], grace_ms);
+        viewers_hurry(a->execs[i]);
+        viewers_go(a->execs[i]);
         exec_advance(a->execs[i]); /* what was only kept is over now */
     }
     for (uint32_t i = 0; i < a->transfer_count; i++)

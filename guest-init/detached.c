@@ -5,7 +5,8 @@
  * until somebody removes it or a bound does: there is one on their number and one on the bytes of all keeps
  * together, because PID 1 lives outside the workloads' memory limit and must not grow with what they leave.
  *
- * A client that removes one is a viewer without streams, which is told the result when there is one.
+ * A client that removes one is a viewer without streams, which is told the result when there is one. From
+ * then on no other client is waited for, neither its credit nor its socket.
  */
 #include "guest-init/detached.h"
 
@@ -15,8 +16,6 @@
 #include "guest-init/session.h"
 
 #include <errno.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <string.h>
 
 /* --- bounds --- */
@@ -115,7 +114,7 @@ void detached_started(struct exec *x)
     s->exec = NULL;
     s->phase = SESSION_ATTACHED;
     viewer_open(v, x, s);
-    v->hasty = x->flags & EXIT_KILLED;
+    v->hasty |= (x->flags & EXIT_KILLED) != 0;
     for (int i = 0; i < 2; i++)
         if (x->wishes & wish[i])
             viewer_want(v, i, 0, x->out[i].credit);
@@ -128,17 +127,6 @@ void detached_started(struct exec *x)
     viewer_go(v);
 }
 
-static void __attribute__((format(printf, 4, 5)))
-fail(struct session *s, enum error_stage stage, int errnum, const char *fmt, ...)
-{
-    struct msg_error m = {.stage = (uint16_t)stage, .errnum = (uint32_t)errnum};
-    va_list ap;
-    va_start(ap, fmt);
-    vsnprintf(m.text, sizeof(m.text), fmt, ap);
-    va_end(ap);
-    session_error(s, &m);
-}
-
 /* The one that the client means, or NULL, and the client knows. */
 static struct exec *find(struct session *s, uint64_t id)
 {
@@ -148,7 +136,7 @@ static struct exec *find(struct session *s, uint64_t id)
         if (x->id == id && x->detached && !x->forgotten && x->state != EXEC_SPAWNING && x->state != EXEC_OVER)
             return x;
     }
-    fail(s, STAGE_NOT_FOUND, ENOENT, "there is no detached execution %llu", (unsigned long long)id);
+    session_fail(s, STAGE_NOT_FOUND, ENOENT, "there is no detached execution %llu", (unsigned long long)id);
     return NULL;
 }
 
@@ -157,7 +145,7 @@ static uint32_t flags_of(const struct exec *x)
     uint32_t flags = x->detached ? ITEM_DETACHED : 0u;
     if (x->terminal)
         flags |= ITEM_TTY;
-    if (x->wishes & EXEC_STDIN && x->in.fd >= 0 && !x->in.eof)
+    if (in_stream_is_open(&x->in))
         flags |= ITEM_STDIN | (x->typist || x->session ? ITEM_STDIN_HELD : 0u);
     if (x->wishes & EXEC_STDOUT)
         flags |= ITEM_STDOUT;
@@ -185,9 +173,9 @@ int detached_on_attach(struct session *s, const struct frame *f)
     struct exec *x = find(s, m.exec_id);
     if (!x)
         return 0;
-    if (m.flags & ATTACH_STDIN && !(m.flags & ATTACH_TAKE_STDIN) && x->typist) {
-        fail(s, STAGE_STATE, EBUSY, "another client holds stdin of execution %llu",
-             (unsigned long long)x->id);
+    if (m.flags & ATTACH_STDIN && !(m.flags & ATTACH_TAKE_STDIN) && x->typist && in_stream_is_open(&x->in)) {
+        session_fail(s, STAGE_STATE, EBUSY, "another client holds stdin of execution %llu",
+                     (unsigned long long)x->id);
         return 0;
     }
     session_attached(s, x);
@@ -217,16 +205,16 @@ int detached_on_remove(struct session *s, const struct frame *f)
     if (!x)
         return 0;
     if (x->state != EXEC_LINGERING && !(m.flags & REMOVE_KILL)) {
-        fail(s, STAGE_STATE, EBUSY, "execution %llu still runs", (unsigned long long)x->id);
+        session_fail(s, STAGE_STATE, EBUSY, "execution %llu still runs", (unsigned long long)x->id);
         return 0;
     }
     session_attached(s, x);
     x->forgotten = true;
-    if (m.flags & REMOVE_KILL && x->state == EXEC_LINGERING)
-        tree_kill(&x->tree); /* what it left behind */
-    else if (m.flags & REMOVE_KILL)
+    viewers_hurry(x); /* nobody finds it any more: it must not stay for one of them */
+    if (m.flags & REMOVE_KILL)
         exec_kill(x);
-    viewer_go(&s->viewer);
+    viewers_go(x);
+    exec_advance(x);
     return 0;
 }
 

@@ -220,6 +220,8 @@ static void time_is_up(struct loop_timer *t)
 
 void exec_kill(struct exec *x)
 {
+    if (x->state == EXEC_LINGERING)
+        tree_kill(&x->tree); /* what it has left behind */
     if (x->state == EXEC_LINGERING || x->state == EXEC_OVER)
         return;
     x->flags |= EXIT_KILLED;

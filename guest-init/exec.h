@@ -80,7 +80,7 @@ int exec_stdin_eof(struct exec *x);
 int exec_credit(struct exec *x, const struct msg_window *m);
 int exec_resize(struct exec *x, const struct msg_resize *m);
 void exec_signal(struct exec *x, const struct msg_signal *m);
-/* SIGKILL to the whole tree; the result follows as ever. */
+/* SIGKILL to the whole tree; the result follows as ever. Once it is there: to what is left of the tree. */
 void exec_kill(struct exec *x);
 /* The client has left: nobody takes the result, and the tree is killed. */
 void exec_abandon(struct exec *x);

@@ -86,13 +86,17 @@ void in_stream_start(struct in_stream *s, struct conn *conn)
     watch(s);
 }
 
+bool in_stream_is_open(const struct in_stream *s)
+{
+    return s->fd >= 0 && !s->eof;
+}
+
 uint32_t in_stream_hand_over(struct in_stream *s)
 {
     s->conn = NULL;
-    s->told = false;
     s->owed = 0;
     /* What the workload has not taken yet counts against the window of whoever comes. */
-    s->credit = s->fd < 0 || s->eof ? 0 : STDIN_WINDOW - (uint32_t)ring_len(&s->buf);
+    s->credit = STDIN_WINDOW - (uint32_t)ring_len(&s->buf);
     return s->credit;
 }
 

@@ -7,8 +7,8 @@
  * has no client but a keep, which takes all at once.
  *
  * The end: when the leader is gone, its bytes are all in the pipe (FIONREAD counts them). Usually the end of
- * file follows at once; when left-over processes hold the pipe, out_stream_cut() ends the stream after
- * exactly those bytes, at the least.
+ * file follows at once; when left-over processes hold the pipe, out_stream_end() ends the stream after
+ * those bytes at the least.
  */
 #include "base/own.h"
 #include "guest-init/conn.h"

@@ -70,8 +70,7 @@ void session_error(struct session *s, const struct msg_error *m)
     agent_arm(s->agent, &s->deadline, CLOSING_DEADLINE_MS, closing_overdue);
 }
 
-static void __attribute__((format(printf, 4, 5)))
-fail(struct session *s, enum error_stage stage, int errnum, const char *fmt, ...)
+void session_fail(struct session *s, enum error_stage stage, int errnum, const char *fmt, ...)
 {
     struct msg_error m = {.stage = (uint16_t)stage, .errnum = (uint32_t)errnum};
     va_list ap;
@@ -84,7 +83,7 @@ fail(struct session *s, enum error_stage stage, int errnum, const char *fmt, ...
 static void request_overdue(struct loop_timer *t)
 {
     struct session *s = CONTAINER_OF(t, struct session, deadline);
-    fail(s, STAGE_PROTOCOL, ETIMEDOUT, "no request within %u seconds", REQUEST_DEADLINE_MS / 1000);
+    session_fail(s, STAGE_PROTOCOL, ETIMEDOUT, "no request within %u seconds", REQUEST_DEADLINE_MS / 1000);
 }
 
 /* --- frames; each handler returns 0, or -EPROTO when the frame breaks the protocol. --- */
@@ -96,8 +95,9 @@ static int on_hello(struct session *s, const struct frame *f)
         return -EPROTO;
     uint16_t version = msg_hello_choose(&m);
     if (!version) {
-        fail(s, STAGE_VERSION, EPROTONOSUPPORT, "the client speaks versions %u to %u, this agent %u to %u",
-             m.version_min, m.version_max, PROTO_VERSION_MIN, PROTO_VERSION_MAX);
+        session_fail(s, STAGE_VERSION, EPROTONOSUPPORT,
+                     "the client speaks versions %u to %u, this agent %u to %u", m.version_min, m.version_max,
+                     PROTO_VERSION_MIN, PROTO_VERSION_MAX);
         return 0;
     }
     uint8_t frame[FRAME_HEADER + 8];
@@ -113,7 +113,7 @@ static int on_exec(struct session *s, const struct frame *f)
     struct err e = {0};
     int ret = exec_request_decode(&q, f->payload, f->len, &e);
     if (ret < 0) {
-        fail(s, ret == -ENOMEM ? STAGE_RESOURCE : STAGE_PROTOCOL, -ret, "%s", e.text);
+        session_fail(s, ret == -ENOMEM ? STAGE_RESOURCE : STAGE_PROTOCOL, -ret, "%s", e.text);
         return 0;
     }
     struct msg_error why = {.stage = STAGE_STATE, .errnum = ESHUTDOWN, .text = "the box is shutting down"};
@@ -253,10 +253,11 @@ static void session_frame(struct conn *c, const struct frame *f)
     if (rule && s->phase == SESSION_ATTACHED && rule->phases & IN(EXEC) && f->type != FRAME_PING)
         rule = &attached;
     if (!rule || !rule->handle || !(rule->phases & 1u << s->phase))
-        fail(s, STAGE_PROTOCOL, EPROTO, "%s is not expected here", frame_name(f->type));
+        session_fail(s, STAGE_PROTOCOL, EPROTO, "%s is not expected here", frame_name(f->type));
     else if (rule->handle(s, f) < 0)
-        fail(s, STAGE_PROTOCOL, EPROTO, "%s breaks the protocol here: a field, credit or the order is wrong",
-             frame_name(f->type));
+        session_fail(s, STAGE_PROTOCOL, EPROTO,
+                     "%s breaks the protocol here: a field, credit or the order is wrong",
+                     frame_name(f->type));
 }
 
 /* --- the connection --- */
@@ -295,9 +296,9 @@ static void session_ended(struct conn *c, int err)
     struct session *s = CONTAINER_OF(c, struct session, conn);
     log_debug(LOG_INIT, "session %d: input ends (%d)", c->fd, err);
     if (err == -EPROTO)
-        fail(s, STAGE_PROTOCOL, EPROTO, "a frame of unknown type, or with flags that are not in use");
+        session_fail(s, STAGE_PROTOCOL, EPROTO, "a frame of unknown type, or with flags that are not in use");
     else if (err == -EMSGSIZE)
-        fail(s, STAGE_PROTOCOL, EMSGSIZE, "a frame is shorter or longer than its type allows");
+        session_fail(s, STAGE_PROTOCOL, EMSGSIZE, "a frame is shorter or longer than its type allows");
     else
         session_over(s);
 }

@@ -44,6 +44,8 @@ struct session *session_control(struct agent *a, int fd);
 void session_finish(struct session *s, const void *frame, size_t len);
 /* ERROR, then the end. */
 void session_error(struct session *s, const struct msg_error *m);
+void session_fail(struct session *s, enum error_stage stage, int errnum, const char *fmt, ...)
+    __attribute__((format(printf, 4, 5)));
 
 /* The request was understood: the session is a viewer of x, or sends the list, from now on. */
 void session_attached(struct session *s, struct exec *x);

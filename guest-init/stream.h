@@ -79,8 +79,10 @@ struct in_stream {
  * nothing of its stdin before in_stream_start(), which follows STARTED. */
 void in_stream_init(struct in_stream *s, struct loop *l, int fd, bool tty);
 void in_stream_start(struct in_stream *s, struct conn *conn);
-/* Another client comes, or the first one after a while without: returns the credit that it has.
- * in_stream_start() follows. */
+/* True as long as a client can write it. */
+bool in_stream_is_open(const struct in_stream *s);
+/* While it is open, another client comes, or the first one after a while without: returns the credit that it
+ * has. in_stream_start() follows. */
 uint32_t in_stream_hand_over(struct in_stream *s);
 /* Bytes or the end from the client. 0; -EPROTO when they exceed the credit or follow the end. */
 int in_stream_put(struct in_stream *s, const void *data, size_t len);

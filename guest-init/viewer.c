@@ -3,7 +3,8 @@
  * Theory of operation: the execution's output is in its keeps, whoever reads it; a viewer walks over them
  * with the credit that its client gives. When the keep has moved on further than the viewer, the client is
  * told how much it missed, at that very place of the stream. That is said only when data follows at once (or
- * the end does), so a client that never reads is not sent an endless row of such frames.
+ * the end does), so a client that never reads is not sent an endless row of such frames. The two go into the
+ * connection together: it has room for both when it is idle.
  */
 #include "guest-init/viewer.h"
 
@@ -15,7 +16,7 @@
 
 void viewer_open(struct viewer *v, struct exec *x, struct session *s)
 {
-    *v = (struct viewer){.next = x->viewers, .session = s, .exec = x};
+    *v = (struct viewer){.next = x->viewers, .session = s, .exec = x, .hasty = x->agent->stopping};
     v->view[0].told = v->view[1].told = true;
     x->viewers = v;
 }
@@ -81,16 +82,16 @@ static void view_go(struct viewer *v, int i)
     if (w->told)
         return;
     while (w->at < k->end) {
-        if (!conn_idle(&v->session->conn))
-            return;
-        if (w->credit == 0 && !(v->hasty && v->exec->out[i].done))
-            return;
-        if (w->credit == 0)
+        bool hurry = v->hasty && v->exec->out[i].done, full = !conn_idle(&v->session->conn);
+        if (hurry && (w->credit == 0 || (full && v->exec->forgotten))) {
             skip_to(v, i, k->end);
-        else if (w->at < keep_start(k))
+            break;
+        }
+        if (full || w->credit == 0)
+            return;
+        if (w->at < keep_start(k))
             skip_to(v, i, keep_start(k));
-        else
-            send_some(v, i);
+        send_some(v, i);
     }
     if (!v->exec->out[i].done)
         return;
@@ -146,11 +147,14 @@ uint32_t viewer_type(struct viewer *v)
 {
     struct exec *x = v->exec;
     struct viewer *former = x->typist;
+    if (!in_stream_is_open(&x->in)) {
+        v->lost_stdin = true;
+        return 0;
+    }
     if (former) {
         former->holds_stdin = false;
         former->lost_stdin = true;
-        if (!x->in.told && !former->stdin_eof)
-            say_stdin_ended(former);
+        say_stdin_ended(former);
     }
     x->typist = v;
     v->holds_stdin = true;
@@ -159,12 +163,10 @@ uint32_t viewer_type(struct viewer *v)
 
 void viewer_type_start(struct viewer *v)
 {
-    struct in_stream *in = &v->exec->in;
-    if (in->eof || in->fd < 0) { /* ended by an earlier client, or by the workload, or never there */
-        in->told = true;
+    if (v->holds_stdin)
+        in_stream_start(&v->exec->in, &v->session->conn);
+    else /* it was ended by an earlier client or by the workload, or was never there */
         say_stdin_ended(v);
-    }
-    in_stream_start(in, &v->session->conn);
 }
 
 static int on_stdin(struct viewer *v, const struct frame *f)

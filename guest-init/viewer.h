@@ -23,9 +23,9 @@ struct viewer {
     struct exec *exec;   /* NULL: not attached */
     struct view view[2]; /* stdout, stderr */
     bool holds_stdin;
-    bool lost_stdin; /* to another client: what is on its way is dropped */
+    bool lost_stdin; /* to another client, or it had ended: what is on its way is dropped */
     bool stdin_eof;  /* the client has sent STREAM_EOF */
-    bool hasty;      /* at the end, output that there is no credit for is skipped */
+    bool hasty;      /* once the output has ended, what there is no credit for is skipped */
 };
 
 /* Becomes a client of x that wants nothing yet. */
@@ -35,8 +35,8 @@ void viewer_close(struct viewer *v);
 
 /* Wants stream `i` (0: stdout) from offset `at` on. */
 void viewer_want(struct viewer *v, int i, uint64_t at, uint64_t credit);
-/* Takes stdin, from another client if need be. Returns the credit that the client has; viewer_type_start()
- * follows when it was told of it. */
+/* Takes stdin, from another client if need be, unless stdin has ended. Returns the credit that the client
+ * has; viewer_type_start() follows when it was told of it. */
 uint32_t viewer_type(struct viewer *v);
 void viewer_type_start(struct viewer *v);
 

@@ -18,8 +18,8 @@
  *    (may be NULL) then says in one sentence what failed, on which object, why, and what to try.
  *  - The library never exits, never prints, never changes signal handlers or the signal mask of the caller,
  *    raises no SIGPIPE, leaves no zombie, and has no global state. Its descriptors are close-on-exec. A box
- * is a child process: the caller sees SIGCHLD when it ends, and should wait for its own children by their
- * pids.
+ *    is a child process: the caller sees SIGCHLD when it ends, and should wait for its own children by their
+ *    pids.
  *  - Option structs start with their size (`.size = sizeof(opt)`); fields that are zero or NULL mean the
  *    documented default. A later library accepts the shorter struct of an older header. What they point to is
  *    copied and need not outlive the call.
@@ -59,7 +59,7 @@ enum cubby_code {
     CUBBY_ESPAWN = -8,           /* the command could not be started: user, folder, limits… */
     CUBBY_ENOTFOUND_CMD = -9,    /* the command was not found in the box */
     CUBBY_ENOTEXEC_CMD = -10,    /* it was found, and cannot be executed: no x bit, a folder, wrong format */
-    CUBBY_ETIMEOUT = -11,        /* the deadline of this call passed; nothing was changed */
+    CUBBY_ETIMEOUT = -11,        /* the deadline of this call passed; nothing was changed, or its text says */
     CUBBY_ESTOPPED = -12,        /* the box was stopped, by this program */
     CUBBY_EGUEST_LOST = -13,     /* the running VM ended, or its agent stopped answering */
     CUBBY_EPROTOCOL = -14,       /* the agent or the VMM sent what the protocol does not allow */
@@ -72,8 +72,8 @@ enum cubby_code {
     CUBBY_EUNSUPPORTED = -21,    /* this library, or the guest's agent, cannot do that */
     CUBBY_EINTERNAL = -22,       /* a mistake of ours; please report it */
     CUBBY_ENOTDIR = -23,         /* a file where a folder is needed, or a folder where a file is */
-    CUBBY_EFILE = -24,         /* a file cannot be read or written for another reason: permission, size… */
-    CUBBY_EGUEST_STORAGE = -25 /* the box's own disk or tmpfs is full, read-only or broken */
+    CUBBY_EFILE = -24,           /* a file cannot be read or written otherwise: permission, size… */
+    CUBBY_EGUEST_STORAGE = -25   /* the box's own disk or tmpfs is full, read-only or broken */
 };
 
 #define CUBBY_ERROR_TEXT 512
@@ -549,8 +549,8 @@ CUBBY_API int cubby_exec_poll(struct cubby_exec *x, int wanted, int timeout_ms);
 CUBBY_API ssize_t cubby_exec_read(struct cubby_exec *x, int stream, void *data, size_t len);
 
 /* Nobody reads this output stream any more: what the box holds of it, and what comes, is thrown away, and
- * when the command writes more, its processes get SIGPIPE, as if their pipe had been closed. Returns 0 or
- * CUBBY_EARGUMENT. */
+ * when the command writes more, its processes get SIGPIPE, as if their pipe had been closed. A detached
+ * execution gets no signal: it has other readers, or will have. Returns 0 or CUBBY_EARGUMENT. */
 CUBBY_API int cubby_exec_close_output(struct cubby_exec *x, int stream);
 
 /* Hands bytes to the command's stdin, without waiting: how many were taken, CUBBY_EAGAIN when none can be
@@ -591,7 +591,8 @@ CUBBY_API void cubby_exec_free(struct cubby_exec *x);
  * reads more slowly than the command writes misses some, which cubby_exec_lost() tells. Any number of
  * handles, of this and other processes, may be attached to it, each with a view of its own. Ended, it stays
  * with its result and its last output until it is removed, or the box ends; of more than 256 ended ones, or
- * when their output takes too much of the box's memory, those that ended first are gone.
+ * when their output takes too much of the box's memory, those that ended first are gone. When the guest does
+ * not end it in time (timeout_ms) its handle reports CUBBY_EGUEST_LOST and no result: it may run on.
  */
 
 /* Its id, unique in the box, which names it to the calls below; 0 before CUBBY_IS_STARTED. */
@@ -657,7 +658,9 @@ CUBBY_API void cubby_exec_list_free(struct cubby_exec_list *list);
 /*
  * Removes a detached execution, which nobody finds from then on, and waits for that: 0 with *result filled
  * (may be NULL). One that runs is CUBBY_ESTATE, unless `kill` is not 0: then it is killed first, with all
- * that an ended one has left behind. Errors: CUBBY_ENOTFOUND, and those of cubby_exec_list().
+ * that an ended one has left behind. Errors: CUBBY_ENOTFOUND, and those of cubby_exec_list(). After
+ * CUBBY_ETIMEOUT or CUBBY_EGUEST_LOST the guest may have done it all the same, or do it later: the execution
+ * is then killed or removed, and its result is lost. cubby_exec_list() tells.
  */
 CUBBY_API int cubby_exec_remove(struct cubby_box *box, uint64_t id, int kill, int timeout_ms,
                                 struct cubby_result *result, struct cubby_error *error);

@@ -163,18 +163,25 @@ int cubby_exec_poll(struct cubby_exec *x, int wanted, int timeout_ms)
     return bits;
 }
 
+int exec_check_result(const struct cubby_result *result, struct cubby_error *error)
+{
+    if (result && (result->size < sizeof(result->size) || result->size > 65536))
+        return fail(error, CUBBY_EARGUMENT, "set result.size to sizeof(struct cubby_result)");
+    return 0;
+}
+
 int cubby_exec_wait(struct cubby_exec *x, int timeout_ms, struct cubby_result *result,
                     struct cubby_error *error)
 {
     struct cubby_result ours;
     if (!x)
         return fail(error, CUBBY_EARGUMENT, "cubby_exec_wait: x is NULL");
-    if (result && (result->size < sizeof(result->size) || result->size > 65536))
-        return fail(error, CUBBY_EARGUMENT,
-                    "cubby_exec_wait: set result.size to sizeof(struct cubby_result)");
+    int ret = exec_check_result(result, error);
+    if (ret < 0)
+        return ret;
     waiter_lock(&x->waiter);
     bool over = wait_for(x, CUBBY_IS_ENDED, timeout_ms) & CUBBY_IS_ENDED;
-    int ret = over ? x->failure.code : CUBBY_ETIMEOUT;
+    ret = over ? x->failure.code : CUBBY_ETIMEOUT;
     if (ret == CUBBY_ETIMEOUT)
         fail(error, ret, "the command has not ended after %d ms", timeout_ms);
     else if (ret < 0)

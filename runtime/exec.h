@@ -42,8 +42,9 @@ struct exec_output {
     uint32_t window, granted;
     bool eof;      /* nothing more comes */
     bool eof_told; /* the reader knows */
-    bool closed;   /* nobody reads: throw away */
+    bool closed;   /* nobody reads: throw away, and SIGPIPE if the command is only ours */
     uint64_t lost; /* bytes that the agent could not keep for us */
+    bool skipped;  /* its last frame said so */
 };
 
 struct cubby_exec {
@@ -51,6 +52,7 @@ struct cubby_exec {
     struct cubby_box *box; /* a reference */
     unsigned life;         /* which of the box's; never changes */
     enum exec_kind kind;
+    bool detached; /* what runs is not only ours: it may have other clients, and outlives this handle */
     enum exec_phase phase;
     int fd; /* of the connection; -1 */
     bool box_watched;
@@ -77,6 +79,10 @@ struct cubby_exec {
     uint32_t item_count;
 };
 
+/* From SIGKILL until EXITED: the guest itself waits 5 s for processes that do not die (protocol.md 5.6), and
+ * has the first word. */
+#define EXEC_DEATH_MS 10000u
+
 /* More executions than any agent has: a list that goes on is a fault of it. */
 #define EXEC_ITEMS_MAX 4096u
 
@@ -90,6 +96,8 @@ enum { EXEC_TAG_SOCKET = 1, EXEC_TAG_BOX = 2 };
 
 /* A new one for a box that runs or boots; to be prepared, then launched or freed. */
 int exec_new(struct cubby_exec **out, enum exec_kind kind, struct cubby_box *box, struct cubby_error *error);
+/* CUBBY_EARGUMENT when the caller's result (may be NULL) does not say how large it is. */
+int exec_check_result(const struct cubby_result *result, struct cubby_error *error);
 /* Sends the request as soon as the box takes it. */
 int exec_launch(struct cubby_exec *x, struct cubby_box *box, struct cubby_error *error);
 

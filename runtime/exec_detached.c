@@ -75,7 +75,9 @@ int cubby_exec_remove(struct cubby_box *box, uint64_t id, int kill, int timeout_
     struct cubby_exec *x = NULL;
     if (!box)
         return fail(error, CUBBY_EARGUMENT, "cubby_exec_remove: box is NULL");
-    int ret = exec_new(&x, EXEC_REMOVE, box, error);
+    int ret = exec_check_result(result, error); /* not when it is gone already */
+    if (ret == 0)
+        ret = exec_new(&x, EXEC_REMOVE, box, error);
     if (ret == 0)
         ret = exec_prepare_remove(x, id, kill, error);
     if (ret == 0)

@@ -70,7 +70,7 @@ static int runs(struct cubby_exec *x, uint64_t id)
     /* The guest's timer is the one that counts; ours ends what a stuck guest does not. */
     x->deadline_ns = WAITER_NEVER;
     if (x->timeout_ms)
-        x->deadline_ns = now_ns() + (x->timeout_ms + x->grace_ms + 5000) * NSEC_PER_MSEC;
+        x->deadline_ns = now_ns() + (x->timeout_ms + x->grace_ms + EXEC_DEATH_MS) * NSEC_PER_MSEC;
     return x->kill_asked ? exec_ask_kill(x) : 0;
 }
 
@@ -97,11 +97,12 @@ static int on_attached(struct cubby_exec *x, const struct frame *f)
 static int on_skipped(struct cubby_exec *x, const struct frame *f)
 {
     struct msg_skipped m;
-    if (x->phase != EXEC_RUNS || msg_skipped_decode(f, &m) < 0)
+    if (x->phase != EXEC_RUNS || !x->detached || msg_skipped_decode(f, &m) < 0)
         return -EPROTO;
     struct exec_output *o = &x->output[m.stream == STREAM_STDERR];
-    if (o->eof)
-        return -EPROTO;
+    if (o->eof || o->skipped)
+        return -EPROTO; /* it needs no credit: a row of them would have no end */
+    o->skipped = true;
     o->lost += m.bytes;
     return 0;
 }
@@ -139,10 +140,13 @@ static int on_output(struct cubby_exec *x, struct exec_output *o, const struct f
     if (x->phase != EXEC_RUNS || o->eof || f->len > o->granted)
         return -EPROTO;
     o->granted -= f->len;
+    o->skipped = false;
     if (!o->closed) {
         ring_put(&o->held, f->payload, f->len);
         return 0;
     }
+    if (x->detached)
+        return 0; /* one reader who leaves is not the end of a pipe */
     uint8_t frame[MSG_FRAME_MAX];
     const struct msg_signal pipe = {.signo = SIGPIPE, .scope = SCOPE_TREE};
     exec_queue(x, frame,
@@ -156,6 +160,8 @@ static int on_eof(struct cubby_exec *x, const struct frame *f)
     if (x->phase != EXEC_RUNS || msg_stream_eof_decode(f, &stream) < 0)
         return -EPROTO;
     if (stream == STREAM_STDIN) {
+        if (x->stdin_refused)
+            return -EPROTO;
         x->stdin_refused = true;
         return 0;
     }

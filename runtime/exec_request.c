@@ -142,6 +142,7 @@ int exec_prepare(struct cubby_exec *x, const struct cubby_exec_options *o, struc
     ret = choose_streams(x, o->flags, o->buffer, error);
     if (ret < 0)
         return ret;
+    x->detached = o->flags & CUBBY_EXEC_DETACHED;
     x->stdin_credit = STDIN_WINDOW;
     x->timeout_ms = o->timeout_ms;
     x->grace_ms = o->grace_ms ? o->grace_ms : CUBBY_GRACE_MS;
@@ -172,6 +173,7 @@ int exec_prepare_attach(struct cubby_exec *x, uint64_t id, const struct cubby_at
     if (x->output[1].window)
         m.flags |= ATTACH_STDERR;
     x->id = id;
+    x->detached = true;
     return send_frame(x, frame, msg_attach_encode(&m, frame, sizeof(frame)), error);
 }
 

@@ -2,8 +2,8 @@
 /*
  * Theory of operation: one non-blocking connection, served by whoever calls. Everything before STARTED goes
  * out in one block and the answers come back in order: "OK <port>", HELLO, STARTED. Received bytes always fit
- * (see struct exec_output), so the socket is read until it is empty, and a reader of one stream cannot stall
- * the other.
+ * (see struct exec_output), so the socket is read whenever there is something, and a reader of one stream
+ * cannot stall the other.
  *
  * When the connection ends before the result, the box knows better than we why: it gets a second to say so.
  * When the box ends first, what the socket still holds is read before the execution is declared lost.
@@ -24,8 +24,11 @@
 
 #define CONNECT_MS 15000 /* the VMM itself gives up after 10 s */
 #define START_MS   60000 /* from OK until STARTED: users, groups and commands are looked up on a disk */
-#define KILL_MS    10000 /* from KILL until EXITED */
 #define LOST_MS    1000
+
+/* Reads at a time: a guest that never pauses holds up no caller's timeout, nor whoever waits for the lock.
+ * The descriptor stays readable. */
+#define RECEIVE_MAX 16
 
 /* ---- the end
  * ---------------------------------------------------------------------------------------------*/
@@ -138,7 +141,7 @@ int exec_ask_kill(struct cubby_exec *x)
     x->kill_asked = true;
     if (x->phase != EXEC_RUNS)
         return 0; /* sent as soon as there is something to kill */
-    uint64_t until = now_ns() + KILL_MS * NSEC_PER_MSEC;
+    uint64_t until = now_ns() + EXEC_DEATH_MS * NSEC_PER_MSEC;
     if (until < x->deadline_ns)
         x->deadline_ns = until;
     int ret = exec_queue(x, frame, msg_kill_encode(frame, sizeof(frame)));
@@ -198,7 +201,8 @@ static bool receive_once(struct cubby_exec *x)
     return handle_frames(x);
 }
 
-static void receive(struct cubby_exec *x)
+/* True when there may be more. */
+static bool receive(struct cubby_exec *x)
 {
     if (x->phase == EXEC_CONNECTING) {
         int ret = dial_take_ok(x->fd);
@@ -207,12 +211,15 @@ static void receive(struct cubby_exec *x)
         else if (ret < 0)
             lose(x, "the guest's agent does not take connections");
         if (ret <= 0)
-            return;
+            return false;
         x->phase = EXEC_GREETING;
         x->deadline_ns = now_ns() + START_MS * NSEC_PER_MSEC;
     }
-    while (receive_once(x))
-        ;
+    for (int i = 0; i < RECEIVE_MAX; i++) {
+        if (!receive_once(x))
+            return false;
+    }
+    return true;
 }
 
 /* ---- what can happen
@@ -251,8 +258,8 @@ static void on_box(struct cubby_exec *x)
     }
     if (!box_is_over(x->box, x->life, &why))
         return;
-    if (x->fd >= 0)
-        receive(x); /* what came before the end */
+    if (x->fd >= 0 && receive(x))
+        return; /* what came before the end, and it is not all yet */
     if (x->phase != EXEC_OVER) {
         x->failure = why;
         exec_finish(x);
@@ -289,6 +296,9 @@ static void on_time(struct cubby_exec *x)
         } else if (x->kill_asked) {
             finish_with(x, CUBBY_EGUEST_LOST,
                         "the guest's agent did not confirm that the command was killed");
+        } else if (x->detached) { /* it may run on: that we leave does not end it */
+            finish_with(x, CUBBY_EGUEST_LOST,
+                        "the guest's agent did not end the command when its time was up");
         } else {
             x->result = (struct cubby_result){.how = CUBBY_TIMED_OUT, .exit_code = -SIGKILL};
             exec_finish(x);

@@ -403,6 +403,37 @@ static void stdin_stays_open_while_nobody_is_there(void **state)
     remove_ended(id);
 }
 
+static void nobody_holds_a_stdin_that_has_ended(void **state)
+{
+    (void)state;
+    struct exec_request q = detached("cat; echo end; sleep 1000");
+    struct client starter, first, second;
+    struct msg_item item;
+    q.flags |= EXEC_STDIN;
+    begin(&starter, &served, &q, &o);
+    client_stdin_eof(&starter);
+    UNTIL(&starter, o.out_len == 4);
+    uint64_t id = o.start.exec_id;
+    struct msg_attach m = {.flags = ATTACH_STDIN};
+    attach(&first, id, m);
+    UNTIL(&first, o.in_eof);
+    list(id, &item);
+    assert_false(item.flags & (ITEM_STDIN | ITEM_STDIN_HELD));
+    attach(&second, id, m);
+    assert_false(o.error);
+    UNTIL(&second, o.in_eof);
+    client_stdin_eof(&first); /* they may say so, too */
+    client_stdin_eof(&second);
+    client_kill(&second);
+    client_finish(&second, &o);
+    assert_true(o.exited);
+    memset(&o, 0, sizeof(o));
+    client_finish(&first, &o);
+    assert_true(o.exited && !o.in_eof); /* it was told before, and once */
+    client_close(&starter);
+    remove_ended(id);
+}
+
 static void unread_stdin_counts_against_the_next_client(void **state)
 {
     (void)state;
@@ -513,6 +544,38 @@ static void what_it_left_behind_is_killed_on_removal_if_asked(void **state)
     send_remove(o.start.exec_id, REMOVE_KILL);
     assert_true(o.exited);
     await_death(child);
+}
+
+/* An execution that has ended and left a process behind; its id, and a client that is still attached. */
+static uint64_t left_behind(struct client *c, pid_t *child)
+{
+    struct exec_request q = detached("sleep 1000 & echo $!");
+    begin(c, &served, &q, &o);
+    client_finish(c, &o);
+    *child = (pid_t)strtol(o.out, NULL, 10);
+    uint64_t id = o.start.exec_id;
+    attach(c, id, (struct msg_attach){.flags = ATTACH_STDOUT, .window = {1, 0}});
+    assert_int_equal(o.attach.state, ITEM_ENDED);
+    return id;
+}
+
+static void what_it_left_behind_is_reached_by_its_clients(void **state)
+{
+    (void)state;
+    struct client c;
+    pid_t child;
+    uint64_t id = left_behind(&c, &child);
+    client_signal(&c, SIGTERM, SCOPE_TREE);
+    await_death(child);
+    client_close(&c);
+    remove_ended(id);
+    id = left_behind(&c, &child);
+    client_kill(&c);
+    await_death(child);
+    client_finish(&c, &o);
+    assert_int_equal(o.exit.how, HOW_EXITED); /* the result is what it was */
+    assert_false(o.exit.flags & EXIT_KILLED);
+    remove_ended(id);
 }
 
 static void ordinary_executions_are_listed_and_not_attachable(void **state)
@@ -630,6 +693,13 @@ static int set_up_small(void **state)
     return set_up(state);
 }
 
+/* One that may keep one stream of a million bytes. */
+static int set_up_single(void **state)
+{
+    serve_keep_max = 1500000;
+    return set_up(state);
+}
+
 static void memory_for_output_is_bounded(void **state)
 {
     (void)state;
@@ -702,6 +772,31 @@ static uint64_t last_words(struct client *c, struct msg_exited *exited)
     return bytes;
 }
 
+/* One client has no credit, the other one's socket is full. */
+static void who_does_not_read_does_not_keep_what_is_removed(void **state)
+{
+    (void)state;
+    enum { N = 1000000 };
+    struct exec_request q = detached("head -c 1000000 /dev/zero");
+    struct client poor, stuck;
+    struct msg_exited exited;
+    struct msg_item m;
+    q.flags &= ~(uint32_t)EXEC_STDERR;
+    q.backlog = N;
+    uint64_t id = start(&q);
+    do {
+        usleep(10000);
+        list(id, &m);
+    } while (m.state == ITEM_RUNNING);
+    attach(&poor, id, (struct msg_attach){.flags = ATTACH_STDOUT, .window = {1, 0}});
+    attach(&stuck, id, (struct msg_attach){.flags = ATTACH_STDOUT, .window = {2 * N, 0}});
+    remove_ended(id);
+    id = start(&q); /* the agent has memory for one */
+    assert_int_equal(last_words(&poor, &exited), N);
+    assert_int_equal(last_words(&stuck, &exited), N);
+    send_remove(id, REMOVE_KILL);
+}
+
 /* Both the running ones and the kept ones, with clients who do not read. */
 static void a_stop_takes_all_along(void **state)
 {
@@ -724,6 +819,52 @@ static void a_stop_takes_all_along(void **state)
     served = mine;
 }
 
+/* Tells the agent to stop, with a long grace, and returns when it has taken note. */
+static void begin_stop(const struct served *v)
+{
+    struct client host = {.fd = v->host};
+    struct frame f;
+    uint8_t frame[32];
+    frame_reader_init(&host.in, FRAME_FROM_GUEST);
+    put(v->host, frame, msg_shutdown_encode(&(struct msg_shutdown){50000}, frame, sizeof(frame)));
+    put(v->host, frame, msg_ping_encode(FRAME_PING, 1, frame, sizeof(frame)));
+    client_expect(&host, &f, FRAME_READY);
+    client_expect(&host, &f, FRAME_PONG);
+    frame_reader_fini(&host.in);
+}
+
+/* Of a kept one, of one that ends meanwhile, and one that attaches when it is nearly too late. */
+static void a_stop_waits_for_no_clients_credit(void **state)
+{
+    (void)state;
+    struct served mine = served;
+    struct client clients[3];
+    struct msg_attach m = {.flags = ATTACH_STDOUT, .window = {1, 0}};
+    struct msg_exited exited;
+    uint8_t frame[64];
+    serve_start(&served, true);
+    uint64_t kept = start_script("printf 0123456789"),
+             running =
+                 start_script("trap 'sleep 1; exit 3' TERM; printf 0123456789; while :; do sleep 0.1; done");
+    watch(kept);
+    attach(&clients[0], kept, m);
+    attach(&clients[1], running, m);
+    UNTIL(&clients[1], o.out_len == 1); /* its trap is set */
+    client_connect(&clients[2], &served);
+    client_hello(&clients[2]);
+    uint64_t begin = now_ns();
+    begin_stop(&served);
+    m.exec_id = running;
+    put(clients[2].fd, frame, msg_attach_encode(&m, frame, sizeof(frame)));
+    assert_int_equal(serve_stop(&served), 0);
+    assert_true(now_ns() - begin < 30 * NSEC_PER_SEC);
+    assert_int_equal(last_words(&clients[0], &exited), 10);
+    assert_int_equal(last_words(&clients[1], &exited), 9);
+    assert_int_equal(exited.code, 3);
+    assert_int_equal(last_words(&clients[2], &exited), 10);
+    served = mine;
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -740,21 +881,28 @@ int main(void)
         cmocka_unit_test(clients_watch_at_their_own_pace),
         cmocka_unit_test(stdin_belongs_to_one_client_at_a_time),
         cmocka_unit_test(stdin_stays_open_while_nobody_is_there),
+        cmocka_unit_test(nobody_holds_a_stdin_that_has_ended),
         cmocka_unit_test(unread_stdin_counts_against_the_next_client),
         cmocka_unit_test(signals_and_sizes_reach_it_through_any_client),
         cmocka_unit_test(kill_does_not_wait_for_the_killers_credit),
         cmocka_unit_test(a_running_one_is_removed_by_force_only),
         cmocka_unit_test(what_it_left_behind_is_killed_on_removal_if_asked),
+        cmocka_unit_test(what_it_left_behind_is_reached_by_its_clients),
         cmocka_unit_test(ordinary_executions_are_listed_and_not_attachable),
         cmocka_unit_test(the_list_tells_state_age_and_result),
         cmocka_unit_test(violations_end_the_client_not_the_execution),
         cmocka_unit_test(a_long_list_waits_for_its_reader),
         cmocka_unit_test(the_oldest_results_are_forgotten_first),
         cmocka_unit_test(a_stop_takes_all_along),
+        cmocka_unit_test(a_stop_waits_for_no_clients_credit),
     };
     const struct CMUnitTest small[] = {
         cmocka_unit_test(memory_for_output_is_bounded),
     };
+    const struct CMUnitTest single[] = {
+        cmocka_unit_test(who_does_not_read_does_not_keep_what_is_removed),
+    };
     int failed = cmocka_run_group_tests(tests, set_up, tear_down);
-    return failed + cmocka_run_group_tests(small, set_up_small, tear_down);
+    failed += cmocka_run_group_tests(small, set_up_small, tear_down);
+    return failed + cmocka_run_group_tests(single, set_up_single, tear_down);
 }

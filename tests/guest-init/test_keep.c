@@ -7,8 +7,11 @@
 
 #include <cmocka.h>
 
-#include "guest-init/keep.h"
+#include "guest-init/agent.h"
+#include "guest-init/detached.h"
+#include "guest-init/exec.h"
 
+#include <errno.h>
 #include <string.h>
 
 static void expect(const struct keep *k, uint64_t from, const char *text)
@@ -78,12 +81,34 @@ static void nothing_can_be_kept(void **state)
     assert_int_equal(k.end, 3);
 }
 
+/* More than there can be is NULL, also with AddressSanitizer. */
+#define TOO_MUCH (SIZE_MAX / 2)
+__attribute__((visibility("default"))) const char *__asan_default_options(void);
+const char *__asan_default_options(void)
+{
+    return "allocator_may_return_null=1";
+}
+
+static void what_there_was_no_memory_for_is_not_charged(void **state)
+{
+    (void)state;
+    static struct agent agent = {.kept_bytes = 100};
+    static struct exec x = {.agent = &agent};
+    assert_int_equal(keep_init(&x.keep[0], TOO_MUCH), -ENOMEM);
+    assert_int_equal(x.keep[0].ring.cap, 0);
+    keep_put(&x.keep[0], "abc", 3); /* it is one that keeps nothing */
+    assert_int_equal(keep_start(&x.keep[0]), 3);
+    detached_fini(&x);
+    assert_int_equal(agent.kept_bytes, 100);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_last_bytes_are_found_by_their_offsets),
         cmocka_unit_test(trimmed_it_holds_the_same_with_less),
         cmocka_unit_test(nothing_can_be_kept),
+        cmocka_unit_test(what_there_was_no_memory_for_is_not_charged),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

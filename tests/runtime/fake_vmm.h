@@ -162,6 +162,23 @@ static inline void fake_flood(struct fake *f, uint8_t type, enum stream s, size_
     }
 }
 
+#define FAKE_HAIL_LEN (128 << 10) /* fits a socket */
+
+/* At a signal, many small frames: single bytes of credit for stdin. */
+static inline void fake_hail(struct fake *f)
+{
+    uint8_t *frames = malloc(FAKE_HAIL_LEN);
+    const struct msg_window m = {.stream = STREAM_STDIN, .credit = 1};
+    for (size_t at = 0; at < FAKE_HAIL_LEN;)
+        at += msg_window_encode(&m, frames + at, FAKE_HAIL_LEN - at);
+    while (!f->signaled)
+        fake_listen(f, false);
+    ssize_t ignored = send(f->fd, frames, FAKE_HAIL_LEN, MSG_NOSIGNAL);
+    (void)ignored;
+    free(frames);
+    fake_read(f);
+}
+
 static inline void fake_violate(struct fake *f, const char *how)
 {
     static const char bytes[STREAM_CHUNK_MAX] = {0};
@@ -195,6 +212,14 @@ static inline void fake_violate(struct fake *f, const char *how)
         const struct msg_skipped m = {.stream = STREAM_STDERR, .bytes = 1};
         fake_eof(f, STREAM_STDERR);
         fake_send(f, frame, msg_skipped_encode(&m, frame, sizeof(frame)));
+    } else if (strcmp(how, "skipped") == 0 || strcmp(how, "skipped-twice") == 0) {
+        const struct msg_skipped m = {.stream = STREAM_STDOUT, .bytes = 1};
+        fake_send(f, frame, msg_skipped_encode(&m, frame, sizeof(frame)));
+        if (how[7])
+            fake_send(f, frame, msg_skipped_encode(&m, frame, sizeof(frame)));
+    } else if (strcmp(how, "stdin-eof-twice") == 0) {
+        fake_eof(f, STREAM_STDIN);
+        fake_eof(f, STREAM_STDIN);
     } else if (strcmp(how, "item") == 0) {
         const struct msg_item m = {.exec_id = 1, .state = ITEM_RUNNING};
         fake_send(f, frame, msg_item_encode(&m, frame, sizeof(frame)));
@@ -282,6 +307,8 @@ static inline void fake_run_started(struct fake *f, const char *what)
     } else if (strcmp(what, "disk-failed") == 0) {
         fake_event("{\"event\":\"disk-failed\",\"detail\":\"No space left on device\",\"t_ns\":8}");
         fake_exit_code(f, 0);
+    } else if (strcmp(what, "hail") == 0) {
+        fake_hail(f);
     } else if (strcmp(what, "violate") == 0) {
         fake_violate(f, fake_arg(f, 1));
     } else if (strcmp(what, "close") == 0) {

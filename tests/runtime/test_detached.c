@@ -172,6 +172,40 @@ static void a_handle_without_streams_signals_and_kills(void **state)
     remove_it(id);
 }
 
+static void close_outputs(struct cubby_exec *x)
+{
+    assert_int_equal(cubby_exec_close_output(x, CUBBY_STDOUT), 0);
+    assert_int_equal(cubby_exec_close_output(x, CUBBY_STDERR), 0);
+}
+
+static void a_reader_who_leaves_takes_it_from_nobody(void **state)
+{
+    (void)state;
+    static const char script[] = "read x; printf 0123456789; printf x >&2; read x; echo more; exit 6";
+    char out[64] = "";
+    struct cubby_exec *x = start(script, (struct cubby_exec_options){.flags = CUBBY_EXEC_STDIN});
+    struct cubby_exec *leaver = attach(cubby_exec_id(x), (struct cubby_attach_options){0});
+    struct cubby_exec *reader = attach(cubby_exec_id(x), (struct cubby_attach_options){0});
+    assert_true(cubby_exec_poll(leaver, CUBBY_IS_STARTED, PATIENCE_MS) & CUBBY_IS_STARTED);
+    close_outputs(x); /* its starter, and one that came later */
+    close_outputs(leaver);
+    assert_int_equal(cubby_exec_write(x, "\n", 1), 1);
+    while (cubby_exec_read(reader, CUBBY_STDERR, out, sizeof(out)) != 1)
+        cubby_exec_poll(reader, CUBBY_CAN_READ_STDERR, PATIENCE_MS);
+    cubby_exec_poll(leaver, 0, 100); /* bytes come in, and nothing goes out */
+    cubby_exec_poll(x, 0, 100);
+    assert_int_equal(cubby_exec_write(x, "\n", 1), 1);
+    read_all(reader, CUBBY_STDOUT, out, sizeof(out));
+    assert_string_equal(out, "0123456789more\n");
+    assert_int_equal(wait_result(reader).exit_code, 6);
+    assert_int_equal(wait_result(leaver).exit_code, 6);
+    assert_int_equal(wait_result(x).exit_code, 6);
+    remove_it(cubby_exec_id(x));
+    cubby_exec_free(reader);
+    cubby_exec_free(leaver);
+    cubby_exec_free(x);
+}
+
 static int wait_error(struct cubby_exec *x)
 {
     int ret = cubby_exec_wait(x, PATIENCE_MS, NULL, &e);
@@ -254,7 +288,10 @@ static void removal_has_its_errors(void **state)
     uint64_t id = launch("sleep 1000");
     assert_int_equal(cubby_exec_remove(box, id, 0, PATIENCE_MS, NULL, &e), CUBBY_ESTATE);
     assert_non_null(strstr(e.message, "still runs"));
-    struct cubby_result r = {.size = sizeof(r)};
+    struct cubby_result r = {.size = 3};
+    assert_int_equal(cubby_exec_remove(box, id, 1, PATIENCE_MS, &r, &e), CUBBY_EARGUMENT);
+    assert_true(info_of(id).id == id && !info_of(id).ended); /* a mistake has killed nothing */
+    r.size = sizeof(r);
     assert_int_equal(cubby_exec_remove(box, id, 1, PATIENCE_MS, &r, &e), 0);
     assert_int_equal(r.exit_code, -SIGKILL);
     assert_int_equal(cubby_exec_remove(box, id, 1, PATIENCE_MS, &r, &e), CUBBY_ENOTFOUND);
@@ -323,6 +360,7 @@ int main(int argc, char **argv)
         TEST(its_starter_is_a_client_like_others),
         TEST(who_comes_late_gets_the_last_bytes_and_a_number),
         TEST(a_handle_without_streams_signals_and_kills),
+        TEST(a_reader_who_leaves_takes_it_from_nobody),
         TEST(stdin_is_one_handles_at_a_time),
         TEST(a_terminal_is_known_when_attached),
         TEST(the_list_tells_all),

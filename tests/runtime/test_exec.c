@@ -9,9 +9,11 @@
 #include <cmocka.h>
 
 #include "cubby.h"
+#include "runtime/exec.h"
 #include "tests/runtime/fake_vmm.h"
 #include "tests/runtime/place.h"
 
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 
 #define PATIENCE_MS 30000
@@ -327,6 +329,8 @@ static void an_agent_that_breaks_the_protocol_is_refused(void **state)
         "early-data",
         "violate attached",
         "violate skipped-after-eof",
+        "violate skipped",
+        "violate stdin-eof-twice",
         "violate item",
         "violate list-end",
     };
@@ -335,8 +339,41 @@ static void an_agent_that_breaks_the_protocol_is_refused(void **state)
         assert_int_equal(wait_error(x, "broke the protocol"), CUBBY_EPROTOCOL);
         cubby_exec_free(x);
     }
+    static const char *const detached[] = {"violate skipped-twice", "violate skipped-after-eof"};
+    for (size_t i = 0; i < ARRAY_LEN(detached); i++) {
+        struct cubby_exec *x = start(detached[i], (struct cubby_exec_options){.flags = CUBBY_EXEC_DETACHED});
+        assert_int_equal(wait_error(x, "broke the protocol"), CUBBY_EPROTOCOL);
+        cubby_exec_free(x);
+    }
     struct cubby_exec *x = start("exit 3", (struct cubby_exec_options){0});
     assert_int_equal(wait_result(x).exit_code, 3); /* the box is as good as before */
+    cubby_exec_free(x);
+}
+
+/* What the execution has not taken from its socket yet. */
+static int unread(const struct cubby_exec *x)
+{
+    int n = 0;
+    assert_int_equal(ioctl(x->fd, FIONREAD, &n), 0);
+    return n;
+}
+
+static void a_guest_that_never_pauses_holds_up_no_timeout(void **state)
+{
+    (void)state;
+    struct cubby_exec *x = start("hail", (struct cubby_exec_options){.flags = CUBBY_EXEC_STDIN});
+    assert_true(cubby_exec_poll(x, CUBBY_IS_STARTED, PATIENCE_MS) & CUBBY_IS_STARTED);
+    assert_int_equal(cubby_exec_signal(x, SIGUSR1, 0), 0);
+    for (int i = 0; i < 1000 && unread(x) < FAKE_HAIL_LEN; i++)
+        usleep(10000);
+    assert_int_equal(unread(x), FAKE_HAIL_LEN);
+    cubby_exec_poll(x, 0, 0);
+    assert_in_range(unread(x), 1, FAKE_HAIL_LEN - 1); /* one call takes a bounded part */
+    struct pollfd p = {.fd = cubby_exec_fd(x), .events = POLLIN};
+    assert_int_equal(poll(&p, 1, 0), 1); /* and there is a reason to come again */
+    for (int i = 0; i < 100 && unread(x); i++)
+        cubby_exec_poll(x, 0, 0);
+    assert_int_equal(unread(x), 0);
     cubby_exec_free(x);
 }
 
@@ -448,11 +485,19 @@ static void an_execution_that_outlives_its_box_is_stopped(void **state)
 static void a_guest_that_ignores_the_timeout_is_timed_out_by_the_host(void **state)
 {
     (void)state;
-    struct cubby_exec *x = start("hang", (struct cubby_exec_options){.timeout_ms = 1, .grace_ms = 1});
+    struct cubby_exec_options o = {.timeout_ms = 1, .grace_ms = 1};
+    struct cubby_exec *x = start("hang", o);
+    o.flags = CUBBY_EXEC_DETACHED;
+    struct cubby_exec *detached = start("hang", o);
+    /* The guest's own 5 s for processes that do not die are not enough. */
+    assert_int_equal(cubby_exec_wait(x, 6000, NULL, NULL), CUBBY_ETIMEOUT);
     struct cubby_result r = wait_result(x);
     assert_int_equal(r.how, CUBBY_TIMED_OUT);
     assert_int_equal(r.exit_code, -SIGKILL);
     cubby_exec_free(x);
+    /* For all that we know it runs on. */
+    assert_int_equal(wait_error(detached, "did not end the command"), CUBBY_EGUEST_LOST);
+    cubby_exec_free(detached);
 }
 
 static void waiting_can_time_out_and_go_on(void **state)
@@ -635,6 +680,7 @@ int main(int argc, char **argv)
         TEST(a_kill_before_the_start_is_not_lost),
         TEST(a_reader_who_leaves_makes_the_writer_get_sigpipe),
         TEST(an_agent_that_breaks_the_protocol_is_refused),
+        TEST(a_guest_that_never_pauses_holds_up_no_timeout),
         TEST(answers_about_executions_that_cannot_be_are_refused),
         TEST(a_version_that_was_not_offered_is_refused),
         TEST(an_answer_that_is_not_ok_is_refused),
