@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
@@ -221,6 +222,14 @@ static int leave_folder(struct ftree_writer *w, struct err *e)
     return w->fd < 0 ? fail(w, w->fd, "reach folder", NULL, e) : set_owner_and_mode(w, e);
 }
 
+/* Whether this process may make a file of that size: ftruncate() beyond its limit would be a signal that ends
+ * it (SIGXFSZ), at the peer's will. */
+static bool size_allowed(uint64_t size)
+{
+    struct rlimit limit;
+    return size <= INT64_MAX && (getrlimit(RLIMIT_FSIZE, &limit) < 0 || size <= limit.rlim_cur);
+}
+
 static int make_file(struct ftree_writer *w, int dir, const char *temp, struct err *e)
 {
     w->fd = openat(dir, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -229,9 +238,9 @@ static int make_file(struct ftree_writer *w, int dir, const char *temp, struct e
     strcpy(w->temp, temp);
     w->phase = PHASE_DATA;
     w->data_end = 0;
-    if (w->entry.size > INT64_MAX || ftruncate(w->fd, (off_t)w->entry.size) < 0)
-        return fail(w, w->entry.size > INT64_MAX ? -EFBIG : -errno, "make file", NULL, e);
-    return 0;
+    if (!size_allowed(w->entry.size))
+        return fail(w, -EFBIG, "make file", NULL, e);
+    return ftruncate(w->fd, (off_t)w->entry.size) < 0 ? fail(w, -errno, "make file", NULL, e) : 0;
 }
 
 /* The very file that was made, whatever its name stands for by now. */

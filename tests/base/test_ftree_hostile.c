@@ -6,6 +6,7 @@
 #include "base/ftree.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -275,6 +276,31 @@ static void numbers_that_no_file_can_have_are_errors(void **state)
     }
 }
 
+/* In a child: without the check the signal would end it. */
+static void a_size_beyond_our_own_limit_does_not_kill(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+    if (pid == 0) {
+        const struct rlimit limit = {.rlim_cur = 4096, .rlim_max = 4096};
+        struct ftree_entry en = {.type = FTREE_FILE, .size = 4097};
+        const struct ftree_target target = {.path = pathf("%s/file", to), .name = "n"};
+        if (setrlimit(RLIMIT_FSIZE, &limit) < 0 || ftree_writer_create(&w, &target, &e) < 0)
+            _exit(1);
+        int beyond = ftree_writer_entry(w, &en, &e);
+        ftree_writer_destroy(w);
+        en.size = 4096;
+        int within = ftree_writer_create(&w, &target, &e);
+        within = within < 0 ? within : ftree_writer_entry(w, &en, &e);
+        ftree_writer_destroy(w);
+        _exit(beyond == -EFBIG && within == 0 ? 0 : 2);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(tree_count(to, ""), 0);
+}
+
 static void only_harmless_xattrs_without_archive(void **state)
 {
     (void)state;
@@ -387,6 +413,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(links_of_the_peer_are_not_followed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(hard_links_name_only_what_was_copied, set_up, tear_down),
         cmocka_unit_test_setup_teardown(numbers_that_no_file_can_have_are_errors, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_size_beyond_our_own_limit_does_not_kill, set_up, tear_down),
         cmocka_unit_test(only_harmless_xattrs_without_archive),
         cmocka_unit_test_setup_teardown(both_ways_of_opening_agree, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_folder_that_turns_into_a_link_leads_nowhere, set_up, tear_down),
