@@ -241,6 +241,7 @@ static int copy_out(struct copy *c, const struct call *call)
     const struct ftree_target to = {.path = call->to,
                                     .name = c->name,
                                     .contents = c->contents,
+                                    .nofollow = true,
                                     .no_replace = flags & CUBBY_COPY_NO_REPLACE,
                                     .archive = flags & CUBBY_COPY_ARCHIVE};
     c->get.flags =

@@ -195,6 +195,9 @@ static void a_source_goes_where_cp_would_put_it(void **state)
         {"dir", "old", NULL, false, -ENOTDIR},
         {"dir", "dangling", NULL, false, -ENOTDIR},
         {"dir", "none/x", NULL, false, -ENOENT},
+        {"file", "new", NULL, true, -ENOTDIR}, /* contents of a file: it may not become "new" */
+        {"file", "folder", NULL, true, -ENOTDIR},
+        {"file", "old", NULL, true, -ENOTDIR},
         {"dir", "new/.", NULL, false, -ENOENT},
         {"file", "new/..", NULL, false, -ENOENT},
         {"file", "taken", NULL, false, -EISDIR},  /* there is a folder taken/name */
@@ -232,6 +235,54 @@ static void a_source_goes_where_cp_would_put_it(void **state)
             assert_string_equal(tree_read(pathf("%s/old", to)), "old");
         if (strcmp(cases[i].target, "linked") == 0)
             assert_int_equal(tree_count(pathf("%s/folder", to), ""), 0);
+        tree_remove(to);
+    }
+}
+
+static void a_link_at_the_end_leads_nowhere_without_trust(void **state)
+{
+    (void)state;
+    struct outcome o;
+    static const struct {
+        const char *source, *target, *result;
+        bool contents;
+        int ret;
+    } cases[] = {
+        {"dir", "to-folder", NULL, false, -ENOTDIR},
+        {"dir", "to-folder", NULL, true, -ENOTDIR},
+        {"file", "to-folder", NULL, false, -ENOTDIR}, /* nor is what may be the caller's link replaced */
+        {"dir", "to-folder/", "folder/in", true, 0},
+        {"dir", "to-folder/.", "folder/name/in", false, 0},
+        {"dir", "to-folder/deeper", "folder/deeper/in", false, 0},
+        {"dir", "folder", "folder/name/in", false, 0},
+        {"file", "to-old", "to-old", false, 0},
+        {"dir", "dangling", NULL, true, -ENOTDIR},
+    };
+    tree_text(pathf("%s/file", from), "new");
+    assert_int_equal(mkdir(pathf("%s/dir", from), 0755), 0);
+    tree_text(pathf("%s/dir/in", from), "new");
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char source[128], target[128];
+        assert_int_equal(mkdir(to, 0755), 0);
+        assert_int_equal(mkdir(pathf("%s/folder", to), 0755), 0);
+        tree_text(pathf("%s/old", to), "old");
+        assert_int_equal(symlink("folder", pathf("%s/to-folder", to)), 0);
+        assert_int_equal(symlink("old", pathf("%s/to-old", to)), 0);
+        assert_int_equal(symlink("nothing", pathf("%s/dangling", to)), 0);
+        snprintf(source, sizeof(source), "%s/%s", from, cases[i].source);
+        snprintf(target, sizeof(target), "%s/%s", to, cases[i].target);
+        const struct ftree_source src = {.path = source};
+        const struct ftree_target dest = {
+            .path = target, .name = "name", .contents = cases[i].contents, .nofollow = true};
+        struct pipe_sink p = {0};
+        int ret = copy_with(&src, &dest, &p, &o);
+        if (ret != cases[i].ret)
+            fail_msg("case %zu: %d (%s)", i, ret, o.e.text);
+        if (ret == 0)
+            assert_string_equal(tree_read(pathf("%s/%s", to, cases[i].result)), "new");
+        else
+            assert_int_equal(tree_count(pathf("%s/folder", to), ""), 0);
+        assert_string_equal(tree_read(pathf("%s/old", to)), "old");
         tree_remove(to);
     }
 }
@@ -540,6 +591,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(without_archive_files_are_the_copiers_own, set_up, tear_down),
         cmocka_unit_test_setup_teardown(everything_can_be_given_to_one_owner, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_source_goes_where_cp_would_put_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_link_at_the_end_leads_nowhere_without_trust, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_replace_leaves_what_exists, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_copy_cut_anywhere_leaves_old_or_new_files, set_up, tear_down),
         cmocka_unit_test_setup_teardown(holes_cost_nothing, set_up, tear_down),

@@ -486,6 +486,32 @@ static void a_hostile_agent_gets_nowhere(void **state)
     }
 }
 
+/* What the box says is a link becomes one here, if anything; what it sends next does not go where it leads.
+ */
+static void two_copies_in_a_row_lead_nowhere(void **state)
+{
+    (void)state;
+    static const char *const sources[] = {"/out/.", "/out"};
+    for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
+        char target[160];
+        assert_int_equal(begin("root-link"), 0);
+        snprintf(target, sizeof(target), "%s/artifacts", here);
+        int ret = cubby_copy_out(box, sources[i], target, NULL, NULL, &e);
+        if (i == 0)
+            bad(ret, CUBBY_ENOTDIR, "no folder, which has contents");
+        else
+            good(ret);
+        ret = cubby_copy_out(box, sources[i], target, NULL, NULL, &e);
+        if (i == 0)
+            good(ret);
+        else
+            bad(ret, CUBBY_ENOTDIR, "/artifacts': it is a symbolic link");
+        assert_int_equal(tree_count(there, ""), 0);
+        assert_int_equal(tree_count(here, ""), 1);
+        assert_int_equal(end(), 0);
+    }
+}
+
 int main(int argc, char **argv)
 {
     (void)argc;
@@ -509,6 +535,7 @@ int main(int argc, char **argv)
         TEST(a_box_that_does_not_run_takes_no_copies),
         cmocka_unit_test(every_errno_has_its_code),
         cmocka_unit_test(a_hostile_agent_gets_nowhere),
+        cmocka_unit_test(two_copies_in_a_row_lead_nowhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
