@@ -714,8 +714,9 @@ struct cubby_copy_options {
  * path below the source has at most 4095 bytes.
  *
  * Each file appears whole, under its name, or not at all: an interrupted copy leaves, for each file, the old
- * one or the new one, and nothing temporary (but when this process, or the box's kernel, is killed: then one
- * file ".cubby-….tmp" may stay). The modes of folders come last.
+ * one or the new one, and nothing temporary (but when what writes is killed: this process, or in the box
+ * the agent's for want of memory or in a stop whose grace is over, or all of the box; then one file
+ * ".cubby-….tmp" may stay). The modes of folders come last.
  *
  * Returns 0 with *result filled (may be NULL). Errors name the path: CUBBY_EARGUMENT; CUBBY_ENOTFOUND (the
  * source, the target's folder, the owner); CUBBY_EEXISTS; CUBBY_ENOTDIR; CUBBY_ESTORAGE (this host's file

@@ -85,6 +85,7 @@ static inline void hostile(int fd, const char *mode)
     } else if (strcmp(mode, "device") == 0) {
         say_entry(fd, FTREE_DIR, "", "", 0);
         say_entry(fd, FTREE_CHAR, "null", "", 0);
+        say_entry(fd, FTREE_LEAVE, "", "", 0);
         say_end(fd, FRAME_END, 2);
     } else if (strcmp(mode, "closes") == 0) {
         say_entry(fd, FTREE_FILE, "", "", 10);

@@ -517,7 +517,7 @@ static void a_hostile_agent_gets_nowhere(void **state)
     } cases[] = {
         {"dotdot", "broke the protocol", CUBBY_EPROTOCOL},
         {"absolute", "broke the protocol", CUBBY_EPROTOCOL},
-        {"through-link", "/s/escaped'", CUBBY_ENOTDIR},
+        {"through-link", "/s/escaped'", CUBBY_EPROTOCOL},
         {"hard-link", "hard link '", CUBBY_ENOTFOUND},
         {"too-much", "outside of its file", CUBBY_EPROTOCOL},
         {"wrong-end", "not what END says", CUBBY_EPROTOCOL},
