@@ -95,9 +95,11 @@ struct ftree_sink {
  * Reads a file or a tree. 0, or a negative errno: of the sink, which *e says nothing about, or of the source
  * with the path in *e. Adds up *totals. Opens three descriptors at most, at any depth.
  *
- * Sockets are skipped, and what vanishes while it is read; a file that shrinks is an error (-ESTALE), one
- * that grows is read as long as it was. Of file systems that the kernel makes up (/proc, /sys, …) a folder
- * is read as empty; as the source itself they are refused (-EOPNOTSUPP).
+ * Sockets are skipped, and what vanishes while it is read. A file that shrinks is an error (-ESTALE), and one
+ * that grows is read as long as it was. A folder that is renamed meanwhile is read on under its old name; one
+ * that is moved out of its parent is read, and then an error (-ESTALE) if the parent moved as well. Of file
+ * systems that the kernel makes up (/proc, /sys, …) a folder is read as empty and a file is skipped; as the
+ * source itself they are refused (-EOPNOTSUPP).
  */
 int ftree_read(const struct ftree_source *src, struct ftree_sink *sink, struct ftree_totals *totals,
                struct err *e);
