@@ -17,6 +17,10 @@ void ftree_proc_path(int fd, char path[FTREE_PROC_MAX]);
 /* "root/path" for an error, in at most FTREE_SHOWN_MAX - 1 bytes. Returns `shown`. */
 const char *ftree_show(char shown[FTREE_SHOWN_MAX], const char *root, const char *path);
 
+/* Whether the object is of a file system whose files are made up as they are read: their sizes are not true,
+ * some of them never end. */
+bool ftree_made_up(int fd);
+
 /*
  * Files by device and inode number, each with a text of its own (or none). At most FTREE_LINKS_MAX.
  * Zero-initialised is empty.

@@ -17,20 +17,13 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
-#include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
 #define XATTR_LIST_MAX_LINUX 65536u /* Linux's XATTR_LIST_MAX */
-
-/* Not in linux/magic.h: ipc/mqueue.c, fs/configfs/mount.c and fs/fuse/control.c have them. */
-#define MQUEUE_MAGIC   0x19800202
-#define CONFIGFS_MAGIC 0x62656570
-#define FUSECTL_MAGIC  0x65735543
 
 /* A folder whose content is being read. */
 struct level {
@@ -62,24 +55,6 @@ static int fail(struct walk *w, int code, const char *why)
     char shown[FTREE_SHOWN_MAX];
     return err_set(w->e, code, "cannot read '%s': %s", ftree_show(shown, w->src->path, w->entry.path),
                    why ? why : strerror(-code));
-}
-
-/* File systems whose files are made up as they are read: their sizes are not true, some of them never end. */
-static bool made_up(int fd)
-{
-    static const unsigned long magics[] = {
-        PROC_SUPER_MAGIC, SYSFS_MAGIC,        CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, DEBUGFS_MAGIC,
-        TRACEFS_MAGIC,    SECURITYFS_MAGIC,   BPF_FS_MAGIC,       PSTOREFS_MAGIC,      EFIVARFS_MAGIC,
-        BINFMTFS_MAGIC,   DEVPTS_SUPER_MAGIC, SELINUX_MAGIC,      NSFS_MAGIC,          MQUEUE_MAGIC,
-        CONFIGFS_MAGIC,   FUSECTL_MAGIC,
-    };
-    struct statfs fs;
-    if (fstatfs(fd, &fs) < 0)
-        return false;
-    for (size_t i = 0; i < ARRAY_LEN(magics); i++)
-        if ((unsigned long)fs.f_type == magics[i])
-            return true;
-    return false;
 }
 
 /* An object could not be opened: one that vanished since its folder was read is left out. 0 or the failure.
@@ -198,7 +173,7 @@ static int read_file_at(struct walk *w, int dir, const char *name, int nofollow)
         return not_opened(w);
     if (!S_ISREG(st.st_mode))
         return fail(w, -ESTALE, "it was replaced meanwhile");
-    if (w->top && st.st_dev != w->top->dev && made_up(fd)) {
+    if (w->top && st.st_dev != w->top->dev && ftree_made_up(fd)) {
         w->totals->skipped++;
         return 0;
     }
@@ -300,7 +275,7 @@ static int enter_folder(struct walk *w, int fd, const struct stat *st)
     *l = (struct level){.up = w->top, .path_len = w->path_len, .dev = st->st_dev, .ino = st->st_ino};
     bool foreign = l->up && l->up->dev != st->st_dev;
     w->top = l;
-    if (!foreign || !made_up(fd))
+    if (!foreign || !ftree_made_up(fd))
         return read_names(w, l);
     w->totals->skipped++;
     return 0;
@@ -415,7 +390,8 @@ static int check_source(struct walk *w, int nofollow)
     CLEANUP(fd_closep) int fd = open(w->src->path, O_PATH | O_CLOEXEC | nofollow);
     if (fd < 0)
         return fail(w, -errno, NULL);
-    return made_up(fd) ? fail(w, -EOPNOTSUPP, "the kernel makes its files up; read them with a command") : 0;
+    return ftree_made_up(fd) ? fail(w, -EOPNOTSUPP, "the kernel makes its files up; read them with a command")
+                             : 0;
 }
 
 int ftree_read(const struct ftree_source *src, struct ftree_sink *sink, struct ftree_totals *totals,
