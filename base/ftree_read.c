@@ -14,7 +14,6 @@
 #include "base/ftree_parts.h"
 #include "base/own.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -28,8 +27,8 @@
 /* A folder whose content is being read. */
 struct level {
     struct level *up;
-    char **names;
-    size_t count, next;
+    struct ftree_names names;
+    size_t next;
     size_t path_len; /* of the folder's own path */
     dev_t dev;
     ino_t ino;
@@ -215,49 +214,8 @@ static int read_special(struct walk *w, int dir, const char *name, enum ftree_ty
 
 static void level_free(struct level *l)
 {
-    for (size_t i = 0; i < l->count; i++)
-        free(l->names[i]);
-    free(l->names);
+    ftree_names_fini(&l->names);
     free(l);
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static int add_name(struct level *l, const char *name)
-{
-    if ((l->count & (l->count - 1)) == 0) { /* 0 or a power of two: full */
-        char **bigger = realloc(l->names, (l->count ? 2 * l->count : 1) * sizeof(*bigger));
-        if (!bigger)
-            return -ENOMEM;
-        l->names = bigger;
-    }
-    l->names[l->count] = strdup(name);
-    return l->names[l->count++] ? 0 : -ENOMEM;
-}
-
-static int read_names(struct walk *w, struct level *l)
-{
-    int copy = openat(w->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = copy < 0 ? NULL : fdopendir(copy);
-    if (!d) {
-        int code = -errno;
-        fd_closep(&copy);
-        return fail(w, code, NULL);
-    }
-    int ret = 0;
-    struct dirent *entry;
-    while (ret == 0 && (errno = 0, entry = readdir(d)))
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            ret = add_name(l, entry->d_name);
-    if (ret == 0)
-        ret = -errno;
-    closedir(d);
-    if (l->count)
-        qsort(l->names, l->count, sizeof(*l->names), by_name);
-    return ret < 0 ? fail(w, ret, NULL) : 0;
 }
 
 /* Goes into the folder `fd`, which it takes over: its entry, then its names on the stack. */
@@ -275,10 +233,12 @@ static int enter_folder(struct walk *w, int fd, const struct stat *st)
     *l = (struct level){.up = w->top, .path_len = w->path_len, .dev = st->st_dev, .ino = st->st_ino};
     bool foreign = l->up && l->up->dev != st->st_dev;
     w->top = l;
-    if (!foreign || !ftree_made_up(fd))
-        return read_names(w, l);
-    w->totals->skipped++;
-    return 0;
+    if (foreign && ftree_made_up(fd)) {
+        w->totals->skipped++;
+        return 0;
+    }
+    ret = ftree_names_read(&l->names, fd);
+    return ret < 0 ? fail(w, ret, NULL) : 0;
 }
 
 static int read_folder(struct walk *w, int dir, const char *name, int nofollow)
@@ -369,7 +329,7 @@ static int visit(struct walk *w, int dir, const char *name, int nofollow)
 static int next_name(struct walk *w)
 {
     struct level *l = w->top;
-    const char *name = l->names[l->next++];
+    const char *name = l->names.list[l->next++];
     size_t len = strlen(name), slash = l->path_len > 0;
     if (l->path_len + slash + len > FTREE_PATH_MAX)
         return fail(w, -ENAMETOOLONG, "a path in it has more than 4095 bytes");
@@ -410,7 +370,7 @@ int ftree_read(const struct ftree_source *src, struct ftree_sink *sink, struct f
     if (ret == 0)
         ret = visit(w, AT_FDCWD, src->path, nofollow);
     while (ret == 0 && w->top)
-        ret = w->top->next < w->top->count ? next_name(w) : leave_folder(w);
+        ret = w->top->next < w->top->names.count ? next_name(w) : leave_folder(w);
     for (struct level *l; (l = w->top);) {
         w->top = l->up;
         level_free(l);
