@@ -95,9 +95,11 @@ struct ftree_sink {
  * Reads a file or a tree. 0, or a negative errno: of the sink, which *e says nothing about, or of the source
  * with the path in *e. Adds up *totals. Opens three descriptors at most, at any depth.
  *
- * Sockets are skipped, and what vanishes while it is read; a file that shrinks is an error (-ESTALE), one
- * that grows is read as long as it was. Of file systems that the kernel makes up (/proc, /sys, …) a folder
- * is read as empty; as the source itself they are refused (-EOPNOTSUPP).
+ * Sockets are skipped, and what vanishes while it is read. A file that shrinks is an error (-ESTALE), and one
+ * that grows is read as long as it was. A folder that is renamed meanwhile is read on under its old name; one
+ * that is moved out of its parent is read, and then an error (-ESTALE) if the parent moved as well. Of file
+ * systems that the kernel makes up (/proc, /sys, …) a folder is read as empty and a file is skipped; as the
+ * source itself they are refused (-EOPNOTSUPP).
  */
 int ftree_read(const struct ftree_source *src, struct ftree_sink *sink, struct ftree_totals *totals,
                struct err *e);
@@ -107,16 +109,17 @@ int ftree_read(const struct ftree_source *src, struct ftree_sink *sink, struct f
 /*
  * Where a tree is written to, by the rules of cp(1): an existing folder takes the root under `name`, or with
  * `contents` takes what is in the root; else the last component of `path` is the root's name, in a folder
- * that exists. Symbolic links of `path` are followed, but the last component only to a folder; below it none
- * is.
+ * that exists. Symbolic links of `path` are followed, but the last component only to a folder, and with
+ * `nofollow` not at all unless a '/' is behind it; below it none is.
  */
 struct ftree_target {
     const char *path; /* not empty */
     const char *name; /* one component; may be "" with `contents` */
-    bool contents;
-    bool no_replace; /* whatever exists and is no folder is an error (-EEXIST) */
-    bool archive;    /* owners, set-id bits, devices, privileged xattrs; else devices are skipped */
-    bool owned;      /* without `archive`: everything belongs to uid and gid */
+    bool contents;    /* then a root that is no folder is an error (-ENOTDIR) */
+    bool nofollow;    /* a link to a folder at the end of `path` is an error (-ENOTDIR) */
+    bool no_replace;  /* whatever exists and is no folder is an error (-EEXIST) */
+    bool archive;     /* owners, set-id bits, devices, privileged xattrs; else devices are skipped */
+    bool owned;       /* without `archive`: everything belongs to uid and gid */
     uid_t uid;
     gid_t gid;
 };

@@ -17,6 +17,20 @@ void ftree_proc_path(int fd, char path[FTREE_PROC_MAX]);
 /* "root/path" for an error, in at most FTREE_SHOWN_MAX - 1 bytes. Returns `shown`. */
 const char *ftree_show(char shown[FTREE_SHOWN_MAX], const char *root, const char *path);
 
+/* Whether the object is of a file system whose files are made up as they are read: their sizes are not true,
+ * some of them never end. */
+bool ftree_made_up(int fd);
+
+/* The names in a folder but "." and "..", sorted by their bytes. Zero-initialised is empty. */
+struct ftree_names {
+    char **list;
+    size_t count;
+};
+
+/* Reads them into the empty *n, whatever it returns to be given back. 0 or a negative errno. */
+int ftree_names_read(struct ftree_names *n, int dir);
+void ftree_names_fini(struct ftree_names *n);
+
 /*
  * Files by device and inode number, each with a text of its own (or none). At most FTREE_LINKS_MAX.
  * Zero-initialised is empty.

@@ -2,24 +2,23 @@
 /*
  * Theory of operation: a walk in depth first order with a stack of its own on the heap. The names of a folder
  * are read at once and sorted, and only the folder at the top of the stack is open: a parent is opened again
- * by its path below the root when the walk comes back to it. So a deep tree costs memory but no descriptors,
- * of which the caller of a library may have few.
+ * when the walk comes back to it. So a deep tree costs memory but no descriptors, of which the caller of a
+ * library may have few.
  *
  * What is looked at may be changed by others meanwhile. Each object is opened without following a link and
  * without blocking, and its type taken from the open descriptor, so a file that turned into a FIFO or a link
- * is an error, not a hang or a way out.
+ * is an error, not a hang or a way out. What is gone is left out. The way back to a parent is "..", which
+ * holds when the parent was renamed or removed, or the path of the parent, when the folder was moved out of
+ * it; it is the parent if its inode is.
  */
 #include "base/ftree_parts.h"
 #include "base/own.h"
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
-#include <sys/vfs.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
@@ -28,10 +27,11 @@
 /* A folder whose content is being read. */
 struct level {
     struct level *up;
-    char **names;
-    size_t count, next;
+    struct ftree_names names;
+    size_t next;
     size_t path_len; /* of the folder's own path */
     dev_t dev;
+    ino_t ino;
 };
 
 struct walk {
@@ -54,6 +54,16 @@ static int fail(struct walk *w, int code, const char *why)
     char shown[FTREE_SHOWN_MAX];
     return err_set(w->e, code, "cannot read '%s': %s", ftree_show(shown, w->src->path, w->entry.path),
                    why ? why : strerror(-code));
+}
+
+/* An object could not be opened: one that vanished since its folder was read is left out. 0 or the failure.
+ */
+static int not_opened(struct walk *w)
+{
+    if (errno != ENOENT || !w->top)
+        return fail(w, -errno, NULL);
+    w->totals->skipped++;
+    return 0;
 }
 
 /* --- one object --- */
@@ -159,9 +169,13 @@ static int read_file_at(struct walk *w, int dir, const char *name, int nofollow)
     CLEANUP(fd_closep) int fd = openat(dir, name, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC | nofollow);
     int ret = 0;
     if (fd < 0 || fstat(fd, &st) < 0)
-        return fail(w, -errno, NULL);
+        return not_opened(w);
     if (!S_ISREG(st.st_mode))
         return fail(w, -ESTALE, "it was replaced meanwhile");
+    if (w->top && st.st_dev != w->top->dev && ftree_made_up(fd)) {
+        w->totals->skipped++;
+        return 0;
+    }
     if (send_link(w, &st, &ret))
         return ret;
     fill_entry(w, FTREE_FILE, &st);
@@ -184,7 +198,7 @@ static int read_special(struct walk *w, int dir, const char *name, enum ftree_ty
     struct stat st;
     CLEANUP(fd_closep) int fd = openat(dir, name, O_PATH | O_CLOEXEC | nofollow);
     if (fd < 0 || fstat(fd, &st) < 0)
-        return fail(w, -errno, NULL);
+        return not_opened(w);
     fill_entry(w, type, &st);
     if (type == FTREE_SYMLINK) {
         ssize_t n = readlinkat(fd, "", w->entry.target, sizeof(w->entry.target));
@@ -200,66 +214,8 @@ static int read_special(struct walk *w, int dir, const char *name, enum ftree_ty
 
 static void level_free(struct level *l)
 {
-    for (size_t i = 0; i < l->count; i++)
-        free(l->names[i]);
-    free(l->names);
+    ftree_names_fini(&l->names);
     free(l);
-}
-
-static int by_name(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static int add_name(struct level *l, const char *name)
-{
-    if ((l->count & (l->count - 1)) == 0) { /* 0 or a power of two: full */
-        char **bigger = realloc(l->names, (l->count ? 2 * l->count : 1) * sizeof(*bigger));
-        if (!bigger)
-            return -ENOMEM;
-        l->names = bigger;
-    }
-    l->names[l->count] = strdup(name);
-    return l->names[l->count++] ? 0 : -ENOMEM;
-}
-
-static int read_names(struct walk *w, struct level *l)
-{
-    int copy = openat(w->dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = copy < 0 ? NULL : fdopendir(copy);
-    if (!d) {
-        int code = -errno;
-        fd_closep(&copy);
-        return fail(w, code, NULL);
-    }
-    int ret = 0;
-    struct dirent *entry;
-    while (ret == 0 && (errno = 0, entry = readdir(d)))
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0)
-            ret = add_name(l, entry->d_name);
-    if (ret == 0)
-        ret = -errno;
-    closedir(d);
-    if (l->count)
-        qsort(l->names, l->count, sizeof(*l->names), by_name);
-    return ret < 0 ? fail(w, ret, NULL) : 0;
-}
-
-/* File systems whose files are made up as they are read: their sizes are not true, some of them never end. */
-static bool made_up(int fd)
-{
-    static const unsigned long magics[] = {
-        PROC_SUPER_MAGIC, SYSFS_MAGIC,        CGROUP_SUPER_MAGIC, CGROUP2_SUPER_MAGIC, DEBUGFS_MAGIC,
-        TRACEFS_MAGIC,    SECURITYFS_MAGIC,   BPF_FS_MAGIC,       PSTOREFS_MAGIC,      EFIVARFS_MAGIC,
-        BINFMTFS_MAGIC,   DEVPTS_SUPER_MAGIC, SELINUX_MAGIC,
-    };
-    struct statfs fs;
-    if (fstatfs(fd, &fs) < 0)
-        return false;
-    for (size_t i = 0; i < ARRAY_LEN(magics); i++)
-        if ((unsigned long)fs.f_type == magics[i])
-            return true;
-    return false;
 }
 
 /* Goes into the folder `fd`, which it takes over: its entry, then its names on the stack. */
@@ -274,13 +230,15 @@ static int enter_folder(struct walk *w, int fd, const struct stat *st)
     struct level *l = calloc(1, sizeof(*l));
     if (!l)
         return fail(w, -ENOMEM, NULL);
-    *l = (struct level){.up = w->top, .path_len = w->path_len, .dev = st->st_dev};
+    *l = (struct level){.up = w->top, .path_len = w->path_len, .dev = st->st_dev, .ino = st->st_ino};
     bool foreign = l->up && l->up->dev != st->st_dev;
     w->top = l;
-    if (!foreign || !made_up(fd))
-        return read_names(w, l);
-    w->totals->skipped++;
-    return 0;
+    if (foreign && ftree_made_up(fd)) {
+        w->totals->skipped++;
+        return 0;
+    }
+    ret = ftree_names_read(&l->names, fd);
+    return ret < 0 ? fail(w, ret, NULL) : 0;
 }
 
 static int read_folder(struct walk *w, int dir, const char *name, int nofollow)
@@ -288,10 +246,34 @@ static int read_folder(struct walk *w, int dir, const char *name, int nofollow)
     struct stat st;
     CLEANUP(fd_closep) int fd = openat(dir, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC | nofollow);
     if (fd < 0 || fstat(fd, &st) < 0)
-        return fail(w, -errno, NULL);
+        return not_opened(w);
     if (w->root < 0 && (w->root = fcntl(fd, F_DUPFD_CLOEXEC, 3)) < 0)
         return fail(w, -errno, NULL);
     return enter_folder(w, STEAL_FD(fd), &st);
+}
+
+static bool is_level(int fd, const struct level *l)
+{
+    struct stat st;
+    return fd >= 0 && fstat(fd, &st) == 0 && st.st_dev == l->dev && st.st_ino == l->ino;
+}
+
+/* Opens the folder of `top` instead of its child, which is open. */
+static int back_to_top(struct walk *w)
+{
+    const int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+    CLEANUP(fd_closep) int fd = openat(w->dir, "..", flags);
+    if (!is_level(fd, w->top)) {
+        fd_closep(&fd);
+        fd = ftree_open_below(w->root, w->entry.path, flags);
+    }
+    if (fd < 0 && fd != -ENOENT)
+        return fail(w, fd, NULL);
+    if (!is_level(fd, w->top))
+        return fail(w, -ESTALE, "it was moved or replaced meanwhile");
+    fd_closep(&w->dir);
+    w->dir = STEAL_FD(fd);
+    return 0;
 }
 
 /* All of the top folder was read: its last entry, then back to its parent. */
@@ -305,15 +287,13 @@ static int leave_folder(struct walk *w)
     int ret = send_entry(w);
     if (ret == 0)
         ret = send_xattrs(w, w->dir);
-    fd_closep(&w->dir);
     w->top = l->up;
     level_free(l);
     if (ret < 0 || !w->top)
         return ret;
     w->path_len = w->top->path_len;
     w->entry.path[w->path_len] = '\0';
-    w->dir = ftree_open_below(w->root, w->entry.path, O_RDONLY | O_DIRECTORY);
-    return w->dir < 0 ? fail(w, w->dir, NULL) : 0;
+    return back_to_top(w);
 }
 
 /* --- the walk --- */
@@ -321,12 +301,8 @@ static int leave_folder(struct walk *w)
 static int visit(struct walk *w, int dir, const char *name, int nofollow)
 {
     struct stat st;
-    if (fstatat(dir, name, &st, nofollow ? AT_SYMLINK_NOFOLLOW : 0) < 0) {
-        if (errno != ENOENT || !w->top)
-            return fail(w, -errno, NULL);
-        w->totals->skipped++; /* it vanished since its folder was read */
-        return 0;
-    }
+    if (fstatat(dir, name, &st, nofollow ? AT_SYMLINK_NOFOLLOW : 0) < 0)
+        return not_opened(w);
     switch (st.st_mode & S_IFMT) {
     case S_IFREG:
         return read_file_at(w, dir, name, nofollow);
@@ -353,7 +329,7 @@ static int visit(struct walk *w, int dir, const char *name, int nofollow)
 static int next_name(struct walk *w)
 {
     struct level *l = w->top;
-    const char *name = l->names[l->next++];
+    const char *name = l->names.list[l->next++];
     size_t len = strlen(name), slash = l->path_len > 0;
     if (l->path_len + slash + len > FTREE_PATH_MAX)
         return fail(w, -ENAMETOOLONG, "a path in it has more than 4095 bytes");
@@ -374,7 +350,8 @@ static int check_source(struct walk *w, int nofollow)
     CLEANUP(fd_closep) int fd = open(w->src->path, O_PATH | O_CLOEXEC | nofollow);
     if (fd < 0)
         return fail(w, -errno, NULL);
-    return made_up(fd) ? fail(w, -EOPNOTSUPP, "the kernel makes its files up; read them with a command") : 0;
+    return ftree_made_up(fd) ? fail(w, -EOPNOTSUPP, "the kernel makes its files up; read them with a command")
+                             : 0;
 }
 
 int ftree_read(const struct ftree_source *src, struct ftree_sink *sink, struct ftree_totals *totals,
@@ -393,7 +370,7 @@ int ftree_read(const struct ftree_source *src, struct ftree_sink *sink, struct f
     if (ret == 0)
         ret = visit(w, AT_FDCWD, src->path, nofollow);
     while (ret == 0 && w->top)
-        ret = w->top->next < w->top->count ? next_name(w) : leave_folder(w);
+        ret = w->top->next < w->top->names.count ? next_name(w) : leave_folder(w);
     for (struct level *l; (l = w->top);) {
         w->top = l->up;
         level_free(l);

@@ -23,6 +23,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/xattr.h>
@@ -41,15 +42,15 @@ struct ftree_writer {
     const struct ftree_target *to;
     struct ftree_place place;
     bool placed;
-    int root;   /* the root, when it is a folder; -1 */
-    int parent; /* the folder of the present entry, and its path */
-    char parent_path[FTREE_PATH_MAX + 1];
+    int root;                           /* the root, when it is a folder that was not left yet; -1 */
+    int open_fd;                        /* the folder that was entered last and not left; -1: by its path */
+    char open_path[FTREE_PATH_MAX + 1]; /* its path: what all entries but FTREE_LEAVE are in */
 
     struct ftree_entry entry; /* the present one */
     enum phase phase;
     bool skip;               /* its xattrs are thrown away */
     int fd;                  /* the object */
-    char temp[TEMP_MAX];     /* its temporary name in `parent`; "" when there is none */
+    char temp[TEMP_MAX];     /* its temporary name in its folder; "" when there is none */
     uint64_t data_end;       /* where the next data may begin */
     struct ftree_links made; /* files that FTREE_LINK may name */
     struct ftree_totals totals;
@@ -72,20 +73,26 @@ static int violation(const struct ftree_writer *w, const char *why, struct err *
 
 /* --- names --- */
 
-/* The folder that the present entry belongs in: a descriptor, not the caller's, or a negative errno. */
-static int parent_of_entry(struct ftree_writer *w, struct err *e)
+/* How much of a path is its folder's. */
+static size_t folder_len(const char *path)
 {
-    const char *path = w->entry.path, *slash = strrchr(path, '/');
-    size_t len = slash ? (size_t)(slash - path) : 0;
-    if (!path[0])
-        return w->place.folder;
-    if (w->parent >= 0 && strlen(w->parent_path) == len && memcmp(w->parent_path, path, len) == 0)
-        return w->parent;
-    fd_closep(&w->parent);
-    memcpy(w->parent_path, path, len);
-    w->parent_path[len] = '\0';
-    w->parent = ftree_open_below(w->root, w->parent_path, O_PATH | O_DIRECTORY);
-    return w->parent < 0 ? fail(w, w->parent, "reach the folder of", NULL, e) : w->parent;
+    const char *slash = strrchr(path, '/');
+    return slash ? (size_t)(slash - path) : 0;
+}
+
+/* Whether the entry is in the open folder; one that leaves, whether it is that folder. */
+static bool in_open_folder(const struct ftree_writer *w, const struct ftree_entry *en)
+{
+    size_t len = en->type == FTREE_LEAVE ? strlen(en->path) : folder_len(en->path);
+    return strlen(w->open_path) == len && memcmp(w->open_path, en->path, len) == 0;
+}
+
+/* The descriptor of the open folder, which after a FTREE_LEAVE has to be found again. Or a negative errno. */
+static int open_folder(struct ftree_writer *w, struct err *e)
+{
+    if (w->open_fd < 0)
+        w->open_fd = ftree_open_below(w->root, w->open_path, O_PATH | O_DIRECTORY);
+    return w->open_fd < 0 ? fail(w, w->open_fd, "reach the folder of", NULL, e) : w->open_fd;
 }
 
 static const char *name_of_entry(const struct ftree_writer *w)
@@ -96,7 +103,7 @@ static const char *name_of_entry(const struct ftree_writer *w)
 
 static int current_folder(const struct ftree_writer *w)
 {
-    return w->entry.path[0] ? w->parent : w->place.folder;
+    return w->entry.path[0] ? w->open_fd : w->place.folder;
 }
 
 static int choose_temp(char temp[TEMP_MAX])
@@ -206,19 +213,37 @@ static int make_folder(struct ftree_writer *w, int dir, struct err *e)
     CLEANUP(fd_closep) int fd = openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0)
         return fail(w, -errno, "make folder", errno == ENOTDIR ? "it exists and is no folder" : NULL, e);
-    if (!w->entry.path[0])
+    if (!w->entry.path[0]) {
         w->root = STEAL_FD(fd);
+        return 0;
+    }
+    fd_closep(&w->open_fd);
+    w->open_fd = STEAL_FD(fd);
+    strcpy(w->open_path, w->entry.path);
     return 0;
 }
 
 static int leave_folder(struct ftree_writer *w, struct err *e)
 {
-    if (!w->entry.path[0] && w->place.merge) {
-        w->skip = true; /* it was there before, and stays what it is */
-        return 0;
-    }
-    w->fd = ftree_open_below(w->root, w->entry.path, O_PATH | O_DIRECTORY);
-    return w->fd < 0 ? fail(w, w->fd, "reach folder", NULL, e) : set_owner_and_mode(w, e);
+    int ret = open_folder(w, e);
+    if (ret < 0)
+        return ret;
+    w->fd = w->open_fd;
+    w->open_fd = -1;
+    w->open_path[folder_len(w->open_path)] = '\0';
+    if (w->entry.path[0])
+        return set_owner_and_mode(w, e);
+    fd_closep(&w->root);      /* nothing follows */
+    w->skip = w->place.merge; /* it was there before, and stays what it is */
+    return w->skip ? 0 : set_owner_and_mode(w, e);
+}
+
+/* Whether this process may make a file of that size: ftruncate() beyond its limit would be a signal that ends
+ * it (SIGXFSZ), at the peer's will. */
+static bool size_allowed(uint64_t size)
+{
+    struct rlimit limit;
+    return size <= INT64_MAX && (getrlimit(RLIMIT_FSIZE, &limit) < 0 || size <= limit.rlim_cur);
 }
 
 static int make_file(struct ftree_writer *w, int dir, const char *temp, struct err *e)
@@ -229,9 +254,9 @@ static int make_file(struct ftree_writer *w, int dir, const char *temp, struct e
     strcpy(w->temp, temp);
     w->phase = PHASE_DATA;
     w->data_end = 0;
-    if (w->entry.size > INT64_MAX || ftruncate(w->fd, (off_t)w->entry.size) < 0)
-        return fail(w, w->entry.size > INT64_MAX ? -EFBIG : -errno, "make file", NULL, e);
-    return 0;
+    if (!size_allowed(w->entry.size))
+        return fail(w, -EFBIG, "make file", NULL, e);
+    return ftruncate(w->fd, (off_t)w->entry.size) < 0 ? fail(w, -errno, "make file", NULL, e) : 0;
 }
 
 /* The very file that was made, whatever its name stands for by now. */
@@ -313,11 +338,15 @@ static int check_entry(struct ftree_writer *w, const struct ftree_entry *en, str
         return violation(w, "a path in it is absolute, has '..' or is too long", e);
     if (en->type == FTREE_LINK && !ftree_path_valid(en->target))
         return violation(w, "a hard link leads out of it", e);
-    if (w->placed ? w->root < 0 : !is_root || en->type == FTREE_LEAVE || en->type == FTREE_LINK)
-        return violation(w, "its first entry is not its root, or not its last", e);
-    if (w->placed && is_root && en->type != FTREE_LEAVE)
+    if (!w->placed)
+        return is_root && en->type != FTREE_LEAVE && en->type != FTREE_LINK
+                   ? 0
+                   : violation(w, "its first entry is not its root", e);
+    if (w->root < 0)
+        return violation(w, "an entry behind its last one", e);
+    if (is_root && en->type != FTREE_LEAVE)
         return violation(w, "it has two roots", e);
-    return 0;
+    return in_open_folder(w, en) ? 0 : violation(w, "an entry is not in the folder that was entered last", e);
 }
 
 int ftree_writer_entry(struct ftree_writer *w, const struct ftree_entry *en, struct err *e)
@@ -337,7 +366,7 @@ int ftree_writer_entry(struct ftree_writer *w, const struct ftree_entry *en, str
     }
     if (en->type == FTREE_LEAVE)
         return leave_folder(w, e);
-    int dir = parent_of_entry(w, e);
+    int dir = en->path[0] ? open_folder(w, e) : w->place.folder;
     if (dir < 0)
         return dir;
     if (en->type != FTREE_DIR)
@@ -366,6 +395,13 @@ int ftree_writer_data(struct ftree_writer *w, uint64_t offset, const void *data,
     return 0;
 }
 
+/* Whether it is the attribute that is too much for the file system, or not ours to set. */
+static bool cannot_hold(const char *name, int errnum)
+{
+    return errnum == ENOTSUP || errnum == ENOSPC || errnum == E2BIG || errnum == ERANGE ||
+           (errnum == EPERM && strncmp(name, "trusted.", 8) == 0);
+}
+
 int ftree_writer_xattr(struct ftree_writer *w, const char *name, const void *value, size_t len, struct err *e)
 {
     char path[FTREE_PROC_MAX];
@@ -375,9 +411,13 @@ int ftree_writer_xattr(struct ftree_writer *w, const char *name, const void *val
     if (w->phase != PHASE_ATTRS)
         return violation(w, "an extended attribute where none is expected", e);
     ftree_proc_path(w->fd, path);
-    if (ftree_xattr_wanted(name, w->to->archive) && setxattr(path, name, value, len, 0) == 0)
+    if (!ftree_xattr_wanted(name, w->to->archive)) {
+        w->totals.xattrs_lost++;
         return 0;
-    if (ftree_xattr_wanted(name, w->to->archive) && errno != ENOTSUP)
+    }
+    if (setxattr(path, name, value, len, 0) == 0)
+        return 0;
+    if (!cannot_hold(name, errno))
         return fail(w, -errno, "set an extended attribute of", NULL, e);
     w->totals.xattrs_lost++;
     return 0;
@@ -391,7 +431,7 @@ int ftree_writer_create(struct ftree_writer **out, const struct ftree_target *ta
     if (!w)
         return err_set(e, -ENOMEM, "no memory to copy to '%.200s'", target->path);
     w->to = target;
-    w->place.folder = w->root = w->parent = w->fd = -1;
+    w->place.folder = w->root = w->open_fd = w->fd = -1;
     *out = w;
     return 0;
 }
@@ -399,8 +439,8 @@ int ftree_writer_create(struct ftree_writer **out, const struct ftree_target *ta
 int ftree_writer_finish(struct ftree_writer *w, struct err *e)
 {
     int ret = complete_entry(w, e);
-    if (ret == 0 && !w->placed)
-        ret = violation(w, "it is empty", e);
+    if (ret == 0 && (!w->placed || w->root >= 0))
+        ret = violation(w, w->placed ? "it ends within a folder" : "it is empty", e);
     return ret;
 }
 
@@ -415,7 +455,7 @@ void ftree_writer_destroy(struct ftree_writer *w)
         return;
     forget_temp(w);
     fd_closep(&w->fd);
-    fd_closep(&w->parent);
+    fd_closep(&w->open_fd);
     fd_closep(&w->root);
     fd_closep(&w->place.folder);
     ftree_links_fini(&w->made);

@@ -33,7 +33,7 @@ void transfer_ended(struct agent *a, pid_t pid, int status);
  */
 void transfer_stop(struct transfer *t, bool kill);
 
-/* Frees it, in whatever state; the process ends when its client leaves. */
+/* Frees it, in whatever state; the process ends when its client leaves, if no file system holds it up. */
 void transfer_destroy(struct transfer *t);
 
 /* --- transfer_child.c: the process --- */

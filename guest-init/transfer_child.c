@@ -14,12 +14,12 @@
 #include "proto/transfer.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
-#include <sys/time.h>
 #include <unistd.h>
 
 #define CLIENT_FD       3 /* the connection's number in this process */
@@ -43,13 +43,15 @@ static int send_all(const void *bytes, size_t len)
 static void finish(void)
 {
     char waste[4096];
-    const struct timeval patience = {.tv_sec = LAST_WORD_S};
+    struct pollfd p = {.fd = CLIENT_FD, .events = POLLIN};
+    uint64_t until = now_ns() + LAST_WORD_S * NSEC_PER_SEC;
     shutdown(CLIENT_FD, SHUT_WR);
-    setsockopt(CLIENT_FD, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-    ssize_t n;
-    do
-        n = recv(CLIENT_FD, waste, sizeof(waste), 0);
-    while (n > 0 || (n < 0 && errno == EINTR));
+    for (uint64_t now; (now = now_ns()) < until;) {
+        poll(&p, 1, (int)((until - now) / NSEC_PER_MSEC) + 1);
+        ssize_t n = recv(CLIENT_FD, waste, sizeof(waste), MSG_DONTWAIT);
+        if (n == 0 || (n < 0 && errno != EINTR && errno != EAGAIN))
+            return;
+    }
 }
 
 static void send_error(int code, enum error_stage stage, const struct err *e)
@@ -109,11 +111,12 @@ static int target_of(const struct msg_put *m, struct ftree_target *to, struct us
         .contents = m->flags & PUT_CONTENTS,
         .no_replace = m->flags & PUT_NO_REPLACE,
         .archive = m->flags & PUT_ARCHIVE,
-        .owned = m->owner[0] != '\0',
+        .owned = !(m->flags & PUT_ARCHIVE),
     };
-    int ret = to->owned ? user_resolve(m->owner, "/etc/passwd", "/etc/group", ids, e) : 0;
-    to->uid = ids->uid;
-    to->gid = ids->gid;
+    int ret = m->owner[0] ? user_resolve(m->owner, "/etc/passwd", "/etc/group", ids, e) : 0;
+    /* In a box we are root; a folder with the set-group-id bit must not say otherwise. */
+    to->uid = m->owner[0] ? ids->uid : geteuid();
+    to->gid = m->owner[0] ? ids->gid : getegid();
     return ret;
 }
 

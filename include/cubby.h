@@ -706,7 +706,7 @@ struct cubby_copy_options {
  * in the box is absolute, and resolved inside the box with its own mounts. As cp(1) and `docker cp` do it:
  *
  *  - a target that is a folder takes the source under the source's own name; with a source that ends in
- *    "/." (or is "/", "." or ends in "..") it takes what is in the source;
+ *    "/." (or is "/", "." or ends in "..") it takes what is in the source, which must be a folder;
  *  - another target becomes the copy: its folder exists, it itself need not. A folder never replaces a
  *    file (CUBBY_ENOTDIR), nor a file a folder; folders merge;
  *  - symbolic links are copied as links. Those of the target's path are followed, but the last component
@@ -717,8 +717,9 @@ struct cubby_copy_options {
  * path below the source has at most 4095 bytes.
  *
  * Each file appears whole, under its name, or not at all: an interrupted copy leaves, for each file, the old
- * one or the new one, and nothing temporary (but when this process, or the box's kernel, is killed: then one
- * file ".cubby-….tmp" may stay). The modes of folders come last.
+ * one or the new one, and nothing temporary (but when what writes is killed: this process, or in the box
+ * the agent's for want of memory or in a stop whose grace is over, or all of the box; then one file
+ * ".cubby-….tmp" may stay). The modes of folders come last.
  *
  * Returns 0 with *result filled (may be NULL). Errors name the path: CUBBY_EARGUMENT; CUBBY_ENOTFOUND (the
  * source, the target's folder, the owner); CUBBY_EEXISTS; CUBBY_ENOTDIR; CUBBY_ESTORAGE (this host's file
@@ -732,7 +733,8 @@ CUBBY_API int cubby_copy_in(struct cubby_box *box, const char *host_path, const 
                             struct cubby_error *error);
 
 /* The same from the box to this host. What the box sends is trusted no more than its bytes: nothing outside
- * of `host_path` is ever written, linked to or followed. */
+ * of `host_path` is ever written, linked to or followed. So a symbolic link to a folder at the end of
+ * `host_path`, which an earlier copy may have left there, is CUBBY_ENOTDIR; "link/" is followed. */
 CUBBY_API int cubby_copy_out(struct cubby_box *box, const char *box_path, const char *host_path,
                              const struct cubby_copy_options *options, struct cubby_copy_result *result,
                              struct cubby_error *error);

@@ -74,7 +74,7 @@ int transfer_send(struct transfer_out *t, const struct ftree_source *src, struct
     if (ret == 0)
         ret = flush(t);
     if (ret == -EOVERFLOW)
-        err_set(e, ret, "'%.300s' holds a file whose size or time no message can tell", src->path);
+        err_set(e, ret, "'%.300s' holds a file whose name, size or time no message can tell", src->path);
     t->len = 0;
     return ret;
 }

@@ -100,6 +100,8 @@ static int check(struct copy *c, const struct call *call)
         return fail(call->error, CUBBY_EARGUMENT, "the target's path is too long");
     if (o->flags & ~ALL_COPY_FLAGS)
         return fail(call->error, CUBBY_EARGUMENT, "unknown flags 0x%x for a copy", o->flags);
+    if (o->reserved)
+        return fail(call->error, CUBBY_EARGUMENT, "the reserved member of a copy's options is not 0");
     if (o->owner && (!call->into_box || o->flags & CUBBY_COPY_ARCHIVE))
         return fail(call->error, CUBBY_EARGUMENT,
                     "an owner can be chosen for copies into a box only, without CUBBY_COPY_ARCHIVE");
@@ -144,11 +146,9 @@ static int run(const struct call *call)
     return ret;
 }
 
-/* This host's own file system, or the sequence of what the box sent, is at fault. */
+/* This host's own file system is at fault. */
 static int fail_here(struct copy *c, int code, const struct err *e)
 {
-    if (code == -EPROTO)
-        return fail(&c->conn.failure, CUBBY_EPROTOCOL, "the guest's agent broke the protocol: %s", e->text);
     return fail(&c->conn.failure, copy_code(-code, false), "%s", e->text);
 }
 
@@ -226,6 +226,9 @@ static int receive_all(struct copy *c)
         if (ret < 0)
             return ret;
         ret = transfer_frame(&c->in, &f, &e);
+        if (ret == -EPROTO)
+            return fail(&c->conn.failure, CUBBY_EPROTOCOL, "the guest's agent broke the protocol: %s",
+                        e.text);
         if (ret < 0)
             return fail_here(c, ret, &e);
         tell_progress(c, ftree_writer_totals(c->in.writer));
@@ -241,6 +244,7 @@ static int copy_out(struct copy *c, const struct call *call)
     const struct ftree_target to = {.path = call->to,
                                     .name = c->name,
                                     .contents = c->contents,
+                                    .nofollow = true,
                                     .no_replace = flags & CUBBY_COPY_NO_REPLACE,
                                     .archive = flags & CUBBY_COPY_ARCHIVE};
     c->get.flags =

@@ -49,8 +49,6 @@ int copy_code(int errnum, bool in_box)
         return CUBBY_ERESOURCE;
     case EOPNOTSUPP:
         return CUBBY_EUNSUPPORTED;
-    case EPROTO:
-        return CUBBY_EPROTOCOL;
     default:
         return CUBBY_EFILE;
     }
@@ -98,15 +96,16 @@ static int await(struct copy_conn *c, short events)
     }
 }
 
-/* The connection broke. The box may know better than we why, soon. */
+/* The connection broke. The box may know better than we why, now (it is being stopped) or soon. */
 static int lost(struct copy_conn *c, const char *why)
 {
     uint64_t until = waiter_deadline(LOST_MS);
     for (uint64_t now; (now = now_ns()) < until;) {
+        int ret = box_check(c->box, c->life, &c->failure);
+        if (ret != 0 && ret != CUBBY_EAGAIN)
+            return ret;
         struct pollfd p = {.fd = cubby_box_fd(c->box), .events = POLLIN};
         poll(&p, 1, (int)((until - now) / NSEC_PER_MSEC) + 1);
-        if (box_is_over(c->box, c->life, &c->failure))
-            return c->failure.code;
     }
     return fail(&c->failure, CUBBY_EGUEST_LOST, "%s", why);
 }
@@ -137,7 +136,9 @@ static int on_error(struct copy_conn *c, const struct frame *f)
     int code = CUBBY_ERESOURCE;
     if (msg_error_decode(f, &m) < 0)
         return protocol_broken(c, "its ERROR is malformed");
-    if (m.stage == STAGE_FILE || m.stage == STAGE_USER)
+    if (m.stage == STAGE_USER && m.errnum == EINVAL)
+        code = CUBBY_EARGUMENT; /* of the owner's form, the agent is the judge */
+    else if (m.stage == STAGE_FILE || m.stage == STAGE_USER)
         code = copy_code((int)m.errnum, true);
     else if (m.stage == STAGE_PROTOCOL || m.stage == STAGE_VERSION)
         code = CUBBY_EPROTOCOL;

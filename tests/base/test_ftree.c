@@ -12,6 +12,7 @@
 #include <sys/wait.h>
 
 #define DEADLINE_S 120
+#define RACE_NS    (400 * NSEC_PER_MSEC)
 
 /* Hands everything on to a writer, but may stop before number `stop_at`, or do something there. */
 struct pipe_sink {
@@ -195,6 +196,9 @@ static void a_source_goes_where_cp_would_put_it(void **state)
         {"dir", "old", NULL, false, -ENOTDIR},
         {"dir", "dangling", NULL, false, -ENOTDIR},
         {"dir", "none/x", NULL, false, -ENOENT},
+        {"file", "new", NULL, true, -ENOTDIR}, /* contents of a file: it may not become "new" */
+        {"file", "folder", NULL, true, -ENOTDIR},
+        {"file", "old", NULL, true, -ENOTDIR},
         {"dir", "new/.", NULL, false, -ENOENT},
         {"file", "new/..", NULL, false, -ENOENT},
         {"file", "taken", NULL, false, -EISDIR},  /* there is a folder taken/name */
@@ -232,6 +236,54 @@ static void a_source_goes_where_cp_would_put_it(void **state)
             assert_string_equal(tree_read(pathf("%s/old", to)), "old");
         if (strcmp(cases[i].target, "linked") == 0)
             assert_int_equal(tree_count(pathf("%s/folder", to), ""), 0);
+        tree_remove(to);
+    }
+}
+
+static void a_link_at_the_end_leads_nowhere_without_trust(void **state)
+{
+    (void)state;
+    struct outcome o;
+    static const struct {
+        const char *source, *target, *result;
+        bool contents;
+        int ret;
+    } cases[] = {
+        {"dir", "to-folder", NULL, false, -ENOTDIR},
+        {"dir", "to-folder", NULL, true, -ENOTDIR},
+        {"file", "to-folder", NULL, false, -ENOTDIR}, /* nor is what may be the caller's link replaced */
+        {"dir", "to-folder/", "folder/in", true, 0},
+        {"dir", "to-folder/.", "folder/name/in", false, 0},
+        {"dir", "to-folder/deeper", "folder/deeper/in", false, 0},
+        {"dir", "folder", "folder/name/in", false, 0},
+        {"file", "to-old", "to-old", false, 0},
+        {"dir", "dangling", NULL, true, -ENOTDIR},
+    };
+    tree_text(pathf("%s/file", from), "new");
+    assert_int_equal(mkdir(pathf("%s/dir", from), 0755), 0);
+    tree_text(pathf("%s/dir/in", from), "new");
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char source[128], target[128];
+        assert_int_equal(mkdir(to, 0755), 0);
+        assert_int_equal(mkdir(pathf("%s/folder", to), 0755), 0);
+        tree_text(pathf("%s/old", to), "old");
+        assert_int_equal(symlink("folder", pathf("%s/to-folder", to)), 0);
+        assert_int_equal(symlink("old", pathf("%s/to-old", to)), 0);
+        assert_int_equal(symlink("nothing", pathf("%s/dangling", to)), 0);
+        snprintf(source, sizeof(source), "%s/%s", from, cases[i].source);
+        snprintf(target, sizeof(target), "%s/%s", to, cases[i].target);
+        const struct ftree_source src = {.path = source};
+        const struct ftree_target dest = {
+            .path = target, .name = "name", .contents = cases[i].contents, .nofollow = true};
+        struct pipe_sink p = {0};
+        int ret = copy_with(&src, &dest, &p, &o);
+        if (ret != cases[i].ret)
+            fail_msg("case %zu: %d (%s)", i, ret, o.e.text);
+        if (ret == 0)
+            assert_string_equal(tree_read(pathf("%s/%s", to, cases[i].result)), "new");
+        else
+            assert_int_equal(tree_count(pathf("%s/folder", to), ""), 0);
+        assert_string_equal(tree_read(pathf("%s/old", to)), "old");
         tree_remove(to);
     }
 }
@@ -348,6 +400,129 @@ static void a_source_that_changes_is_noticed(void **state)
     tree_text(pathf("%s/next", from), "next");
     assert_int_equal(copy_with(&src, &dest, &turns, &o), 0);
     free(big);
+}
+
+static void rename_outer(const char *path)
+{
+    if (strcmp(path, "outer/inner") == 0)
+        rename(pathf("%s/outer", from), pathf("%s/elsewhere", from));
+}
+
+static void move_inner(const char *path)
+{
+    if (strcmp(path, "outer/inner") == 0)
+        rename(pathf("%s/outer/inner", from), pathf("%s/inner", from));
+}
+
+static void move_both(const char *path)
+{
+    if (strcmp(path, "outer/inner") != 0)
+        return;
+    move_inner(path);
+    rename_outer(path);
+}
+
+static void remove_outer(const char *path)
+{
+    if (strcmp(path, "outer/inner") == 0)
+        tree_remove(pathf("%s/outer", from));
+}
+
+static void folders_that_move_or_vanish_are_read_as_they_were(void **state)
+{
+    (void)state;
+    static const struct {
+        void (*disturb)(const char *path);
+        int ret, skipped;
+        bool inner, last; /* what of it is copied */
+    } cases[] = {
+        {rename_outer, 0, 0, true, true},
+        {move_inner, 0, 0, true, true},
+        {move_both, -ESTALE, 0, false, false},
+        {remove_outer, 0, 1, false, false}, /* last; what was in inner was not seen */
+    };
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct outcome o;
+        struct pipe_sink p = {.disturb = cases[i].disturb};
+        const struct ftree_source src = {.path = from};
+        const struct ftree_target dest = {.path = to, .name = "n"};
+        assert_int_equal(mkdir(pathf("%s/outer", from), 0755), 0);
+        assert_int_equal(mkdir(pathf("%s/outer/inner", from), 0755), 0);
+        tree_text(pathf("%s/outer/inner/file", from), "inner");
+        tree_text(pathf("%s/outer/last", from), "last");
+        int ret = copy_with(&src, &dest, &p, &o);
+        if (ret != cases[i].ret || (ret == 0 && o.read.skipped != (uint64_t)cases[i].skipped))
+            fail_msg("case %zu: %d, %d skipped (%s)", i, ret, (int)o.read.skipped, o.e.text);
+        if (ret == 0) {
+            assert_int_equal(access(pathf("%s/outer/inner/file", to), F_OK) == 0, cases[i].inner);
+            assert_int_equal(access(pathf("%s/outer/last", to), F_OK) == 0, cases[i].last);
+            assert_int_equal(access(pathf("%s/outer/inner", to), F_OK), 0);
+        }
+        tree_remove(from);
+        tree_remove(to);
+        assert_int_equal(mkdir(from, 0755), 0);
+    }
+}
+
+static int swallow_entry(struct ftree_sink *s, const struct ftree_entry *en)
+{
+    (void)s, (void)en;
+    return 0;
+}
+
+static int swallow_data(struct ftree_sink *s, uint64_t offset, const void *data, size_t len)
+{
+    (void)s, (void)offset, (void)data, (void)len;
+    return 0;
+}
+
+static int swallow_xattr(struct ftree_sink *s, const char *name, const void *value, size_t len)
+{
+    (void)s, (void)name, (void)value, (void)len;
+    return 0;
+}
+
+/* Names that come and go as fast as the kernel allows: between the look at one and its opening, too. */
+static _Noreturn void come_and_go(void)
+{
+    char file[128], folder[128], link_path[128];
+    snprintf(file, sizeof(file), "%s/file", from);
+    snprintf(folder, sizeof(folder), "%s/folder", from);
+    snprintf(link_path, sizeof(link_path), "%s/link", from);
+    for (;;) {
+        close(open(file, O_WRONLY | O_CREAT | O_CLOEXEC, 0600));
+        mkdir(folder, 0700);
+        if (symlink("x", link_path) < 0)
+            _exit(1);
+        unlink(file);
+        rmdir(folder);
+        unlink(link_path);
+    }
+}
+
+static void what_comes_and_goes_is_no_error(void **state)
+{
+    (void)state;
+    unsigned rounds = 0, skipped = 0;
+    pid_t pid = fork();
+    if (pid == 0)
+        come_and_go();
+    for (uint64_t until = now_ns() + RACE_NS; now_ns() < until; rounds++) {
+        struct ftree_sink sink = {swallow_entry, swallow_data, swallow_xattr};
+        struct ftree_totals totals = {0};
+        struct err e = {0};
+        const struct ftree_source src = {.path = from};
+        int ret = ftree_read(&src, &sink, &totals, &e);
+        if (ret < 0) {
+            kill(pid, SIGKILL);
+            waitpid(pid, NULL, 0);
+            fail_msg("round %u: %d (%s)", rounds, ret, e.text);
+        }
+        skipped += (unsigned)totals.skipped;
+    }
+    kill(pid, SIGKILL);
+    waitpid(pid, NULL, 0);
+    assert_true(rounds > 10 && skipped > 0);
 }
 
 static void what_cannot_be_a_source_is_refused(void **state)
@@ -488,6 +663,27 @@ static void kernel_files(void)
     MUST(strcmp(tree_read(pathf("%s/name/mnt/file", to)), "on the mount") == 0);
 }
 
+/* A message queue reads as less than its size says, and a single file of /proc as more. */
+static void queues_and_bound_files(void)
+{
+    struct outcome o;
+    MUST(unshare(CLONE_NEWIPC) == 0 && mkdir(pathf("%s/mqueue", from), 0755) == 0);
+    MUST(mount("none", pathf("%s/mqueue", from), "mqueue", 0, NULL) == 0);
+    int fd = open(pathf("%s/mqueue/queue", from), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    MUST(fd >= 0);
+    tree_text(pathf("%s/version", from), "hidden below the mount");
+    MUST(mount("/proc/version", pathf("%s/version", from), NULL, MS_BIND, NULL) == 0);
+    MUST(copy(from, to, false, &o) == 0);
+    MUST(o.read.skipped == 2 && tree_count(pathf("%s/name", to), "") == 1);
+    MUST(tree_count(pathf("%s/name/mqueue", to), "") == 0);
+}
+
+static void what_the_kernel_makes_up_on_read_is_left_out(void **state)
+{
+    (void)state;
+    in_namespace(queues_and_bound_files);
+}
+
 static void mounts_are_crossed_but_not_into_the_kernels_files(void **state)
 {
     (void)state;
@@ -503,6 +699,45 @@ static void as_nobody(void)
     MUST(copy(pathf("%s/device", from), to, true, &o) == -EPERM);
     MUST(strstr(o.e.text, "cannot make device '") && strstr(o.e.text, "/to/name': Operation not permitted"));
     MUST(tree_count(to, "") == 0);
+}
+
+static int xattr_of_new_file(const char *name, size_t len, uint64_t *lost)
+{
+    static uint8_t value[FTREE_XATTR_MAX];
+    struct err e = {0};
+    struct ftree_writer *w;
+    struct ftree_entry en = {.type = FTREE_FILE, .mode = 0600};
+    const struct ftree_target dest = {.path = pathf("%s/f", to), .name = "n", .archive = true};
+    en.uid = geteuid();
+    en.gid = getegid();
+    MUST(ftree_writer_create(&w, &dest, &e) == 0);
+    int ret = ftree_writer_entry(w, &en, &e);
+    if (ret == 0)
+        ret = ftree_writer_xattr(w, name, value, len, &e);
+    if (ret == 0)
+        ret = ftree_writer_finish(w, &e);
+    *lost = ftree_writer_totals(w)->xattrs_lost;
+    ftree_writer_destroy(w);
+    return ret;
+}
+
+static void xattrs_of_nobody(void)
+{
+    uint64_t lost;
+    /* As much as Linux allows is more than a block of ext4 holds; others may hold it. */
+    MUST(chmod(place, 0755) == 0 && chmod(to, 0777) == 0);
+    MUST(xattr_of_new_file("user.large", FTREE_XATTR_MAX, &lost) == 0);
+    MUST(lost == (getxattr(pathf("%s/f", to), "user.large", NULL, 0) < 0));
+    MUST(unlink(pathf("%s/f", to)) == 0);
+    MUST(setresgid(65534, 65534, 65534) == 0 && setresuid(65534, 65534, 65534) == 0);
+    MUST(xattr_of_new_file("trusted.x", 1, &lost) == 0 && lost == 1);
+    MUST(xattr_of_new_file("user.small", 1, &lost) == 0);
+}
+
+static void xattrs_beyond_our_rights_are_counted(void **state)
+{
+    (void)state;
+    in_namespace(xattrs_of_nobody);
 }
 
 static void a_device_needs_root(void **state)
@@ -540,16 +775,21 @@ int main(void)
         cmocka_unit_test_setup_teardown(without_archive_files_are_the_copiers_own, set_up, tear_down),
         cmocka_unit_test_setup_teardown(everything_can_be_given_to_one_owner, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_source_goes_where_cp_would_put_it, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_link_at_the_end_leads_nowhere_without_trust, set_up, tear_down),
         cmocka_unit_test_setup_teardown(no_replace_leaves_what_exists, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_copy_cut_anywhere_leaves_old_or_new_files, set_up, tear_down),
         cmocka_unit_test_setup_teardown(holes_cost_nothing, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_source_that_changes_is_noticed, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(folders_that_move_or_vanish_are_read_as_they_were, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_comes_and_goes_is_no_error, set_up, tear_down),
         cmocka_unit_test_setup_teardown(what_cannot_be_a_source_is_refused, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_link_as_the_source_is_copied_or_followed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_deep_tree_takes_few_descriptors, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_full_disk_leaves_the_old_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(xattrs_that_the_target_cannot_hold_are_counted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(mounts_are_crossed_but_not_into_the_kernels_files, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(what_the_kernel_makes_up_on_read_is_left_out, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(xattrs_beyond_our_rights_are_counted, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_device_needs_root, set_up, tear_down),
         cmocka_unit_test(links_are_found_again),
     };

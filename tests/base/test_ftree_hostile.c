@@ -6,6 +6,7 @@
 #include "base/ftree.h"
 
 #include <signal.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -154,14 +155,51 @@ static void sequences_that_make_no_tree_are_refused(void **state)
     assert_int_equal(entry(FTREE_FILE, "", NULL), 0);
     assert_int_equal(entry(FTREE_FILE, "below-a-file", NULL), -EPROTO);
     end();
-    begin(merge_into(to));
-    assert_int_equal(entry(FTREE_DIR, "", NULL), 0);
-    assert_int_equal(entry(FTREE_FILE, "no/such/folder", NULL), -ENOENT);
-    end();
-    begin(merge_into(to));
-    assert_int_equal(entry(FTREE_DIR, "", NULL), 0);
-    assert_int_equal(entry(FTREE_LEAVE, "never-entered", NULL), -ENOENT);
-    end();
+}
+
+/* Depth first, each folder left once, and nothing behind the root. */
+static void entries_are_in_the_folder_that_was_entered_last(void **state)
+{
+    (void)state;
+    static const struct {
+        enum ftree_type type; /* the last step; FTREE_TYPES: the end */
+        const char *path;
+        const char *before; /* names of folders that are entered, "." for leaving one */
+        int ret;
+    } cases[] = {
+        {FTREE_FILE, "a/f", "a", 0},          {FTREE_FILE, "f", "a.", 0},
+        {FTREE_FILE, "a/b/f", "ab", 0},       {FTREE_TYPES, NULL, "a..", 0},
+        {FTREE_FILE, "a/f", "", -EPROTO}, /* was there before, but was not entered */
+        {FTREE_FILE, "f", "a", -EPROTO},      {FTREE_FILE, "a/f", "a.", -EPROTO},
+        {FTREE_FILE, "a/f", "ab", -EPROTO},   {FTREE_FILE, "ab/f", "a", -EPROTO},
+        {FTREE_DIR, "b", "a", -EPROTO},       {FTREE_DIR, "a/b/c", "a", -EPROTO},
+        {FTREE_LEAVE, "a", "", -EPROTO}, /* never entered */
+        {FTREE_LEAVE, "a", "a.", -EPROTO},    {FTREE_LEAVE, "a", "ab", -EPROTO},
+        {FTREE_LEAVE, "", "a", -EPROTO},      {FTREE_LEAVE, "", ".", -EPROTO},  /* twice */
+        {FTREE_FILE, "f", ".", -EPROTO},                                        /* behind the end */
+        {FTREE_DIR, "", ".", -EPROTO},        {FTREE_TYPES, NULL, "", -EPROTO}, /* never left */
+        {FTREE_TYPES, NULL, "ab..", -EPROTO},
+    };
+    assert_int_equal(mkdir(pathf("%s/a", to), 0755), 0);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char path[32] = "";
+        begin(merge_into(to));
+        assert_int_equal(entry(FTREE_DIR, "", NULL), 0);
+        for (const char *c = cases[i].before; *c; c++) {
+            size_t len = strlen(path);
+            if (*c == '.') {
+                assert_int_equal(entry(FTREE_LEAVE, path, NULL), 0);
+                path[len > 2 ? len - 2 : 0] = '\0';
+                continue;
+            }
+            snprintf(path + len, sizeof(path) - len, "%s%c", len ? "/" : "", *c);
+            assert_int_equal(entry(FTREE_DIR, path, NULL), 0);
+        }
+        int ret = cases[i].path ? entry(cases[i].type, cases[i].path, NULL) : ftree_writer_finish(w, &e);
+        if (ret != cases[i].ret)
+            fail_msg("case %zu: %d (%s)", i, ret, e.text);
+        end();
+    }
 }
 
 static void data_stays_within_its_file(void **state)
@@ -202,8 +240,7 @@ static void links_of_the_peer_are_not_followed(void **state)
             begin(merge_into(to));
             assert_int_equal(entry(FTREE_DIR, "", NULL), 0);
             assert_int_equal(entry(FTREE_SYMLINK, "s", targets[t]), 0);
-            int ret = entry(types[i], "s/x", "t"); /* through it */
-            assert_true(ret == -ELOOP || ret == -ENOTDIR);
+            assert_int_equal(entry(types[i], "s/x", "t"), -EPROTO); /* through it: it is no folder */
             assert_non_null(strstr(e.text, "/to/s/x'"));
             end();
         }
@@ -217,17 +254,30 @@ static void links_of_the_peer_are_not_followed(void **state)
     assert_int_equal(entry(FTREE_SYMLINK, "s", "../outside/new"), 0);
     assert_int_equal(entry(FTREE_FILE, "s", NULL), 0); /* replaces it */
     assert_int_equal(data(0, 4), 0);
+    assert_int_equal(entry(FTREE_LEAVE, "", NULL), 0);
     assert_int_equal(ftree_writer_finish(w, &e), 0);
     assert_string_equal(tree_read(pathf("%s/s", to)), "evil");
     end();
     begin(merge_into(to)); /* and a folder's last word is not said to what a link points to */
     assert_int_equal(entry(FTREE_DIR, "", NULL), 0);
     assert_int_equal(entry(FTREE_DIR, "d", NULL), 0);
-    assert_int_equal(rmdir(pathf("%s/d", to)), 0);
+    assert_int_equal(entry(FTREE_DIR, "d/e", NULL), 0);
+    assert_int_equal(rename(pathf("%s/d", to), pathf("%s/moved", to)), 0);
     assert_int_equal(symlink("../outside", pathf("%s/d", to)), 0);
-    int ret = entry(FTREE_LEAVE, "d", NULL);
+    assert_int_equal(entry(FTREE_LEAVE, "d/e", NULL), 0); /* the very folder that was made */
+    int ret = entry(FTREE_FILE, "d/x", NULL);
     assert_true(ret == -ELOOP || ret == -ENOTDIR);
     end();
+    begin(merge_into(to));
+    assert_int_equal(entry(FTREE_DIR, "", NULL), 0);
+    assert_int_equal(entry(FTREE_DIR, "f", NULL), 0);
+    assert_int_equal(rmdir(pathf("%s/f", to)), 0);
+    assert_int_equal(symlink("../outside", pathf("%s/f", to)), 0);
+    assert_int_equal(entry(FTREE_LEAVE, "f", NULL), 0);
+    end();
+    struct stat st;
+    assert_int_equal(stat(outside, &st), 0);
+    assert_int_equal(st.st_mode & 07777, 0755);
 }
 
 static void hard_links_name_only_what_was_copied(void **state)
@@ -240,6 +290,7 @@ static void hard_links_name_only_what_was_copied(void **state)
         begin(merge_into(to));
         assert_int_equal(entry(FTREE_DIR, "", NULL), 0);
         assert_int_equal(entry(FTREE_DIR, "d", NULL), 0);
+        assert_int_equal(entry(FTREE_LEAVE, "d", NULL), 0);
         assert_true(entry(FTREE_LINK, "x", targets[i]) < 0);
         end();
         assert_int_equal(access(pathf("%s/x", to), F_OK), -1);
@@ -273,6 +324,31 @@ static void numbers_that_no_file_can_have_are_errors(void **state)
         assert_non_null(strstr(e.text, "/to/huge'"));
         end();
     }
+}
+
+/* In a child: without the check the signal would end it. */
+static void a_size_beyond_our_own_limit_does_not_kill(void **state)
+{
+    (void)state;
+    pid_t pid = fork();
+    if (pid == 0) {
+        const struct rlimit limit = {.rlim_cur = 4096, .rlim_max = 4096};
+        struct ftree_entry en = {.type = FTREE_FILE, .size = 4097};
+        const struct ftree_target target = {.path = pathf("%s/file", to), .name = "n"};
+        if (setrlimit(RLIMIT_FSIZE, &limit) < 0 || ftree_writer_create(&w, &target, &e) < 0)
+            _exit(1);
+        int beyond = ftree_writer_entry(w, &en, &e);
+        ftree_writer_destroy(w);
+        en.size = 4096;
+        int within = ftree_writer_create(&w, &target, &e);
+        within = within < 0 ? within : ftree_writer_entry(w, &en, &e);
+        ftree_writer_destroy(w);
+        _exit(beyond == -EFBIG && within == 0 ? 0 : 2);
+    }
+    int status = -1;
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_int_equal(status, 0);
+    assert_int_equal(tree_count(to, ""), 0);
 }
 
 static void only_harmless_xattrs_without_archive(void **state)
@@ -357,11 +433,15 @@ static void a_folder_that_turns_into_a_link_leads_nowhere(void **state)
         begin(merge_into(to));
         int ret = entry(FTREE_DIR, "", NULL);
         if (ret == 0)
+            ret = entry(FTREE_DIR, "d", NULL);
+        if (ret == 0)
             ret = entry(FTREE_FILE, "d/x", NULL);
         if (ret == 0)
             ret = data(0, 4);
         if (ret == 0)
             ret = entry(FTREE_DIR, "d/deeper", NULL);
+        if (ret == 0)
+            ret = entry(FTREE_LEAVE, "d/deeper", NULL);
         if (ret == 0)
             ret = entry(FTREE_LEAVE, "d", NULL);
         through += ret == 0;
@@ -383,10 +463,12 @@ int main(void)
         cmocka_unit_test_setup_teardown(paths_that_lead_elsewhere_are_refused, set_up, tear_down),
         cmocka_unit_test(a_path_has_its_bound),
         cmocka_unit_test_setup_teardown(sequences_that_make_no_tree_are_refused, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(entries_are_in_the_folder_that_was_entered_last, set_up, tear_down),
         cmocka_unit_test_setup_teardown(data_stays_within_its_file, set_up, tear_down),
         cmocka_unit_test_setup_teardown(links_of_the_peer_are_not_followed, set_up, tear_down),
         cmocka_unit_test_setup_teardown(hard_links_name_only_what_was_copied, set_up, tear_down),
         cmocka_unit_test_setup_teardown(numbers_that_no_file_can_have_are_errors, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(a_size_beyond_our_own_limit_does_not_kill, set_up, tear_down),
         cmocka_unit_test(only_harmless_xattrs_without_archive),
         cmocka_unit_test_setup_teardown(both_ways_of_opening_agree, set_up, tear_down),
         cmocka_unit_test_setup_teardown(a_folder_that_turns_into_a_link_leads_nowhere, set_up, tear_down),

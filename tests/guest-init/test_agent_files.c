@@ -221,6 +221,22 @@ static void an_owner_is_looked_up_in_the_box(void **state)
     expect_error(STAGE_USER, ENOENT, "no-such-user");
 }
 
+static void without_an_owner_all_is_the_agents(void **state)
+{
+    (void)state;
+    struct stat st;
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(chown(place, 0, 7), 0);
+    assert_int_equal(chmod(place, 02755), 0);
+    put_text(pathf("%s/file", place), "text");
+    client_verdict(&c, NULL, &v);
+    assert_true(v.done);
+    assert_int_equal(stat(pathf("%s/file", place), &st), 0);
+    assert_int_equal(st.st_uid, 0);
+    assert_int_equal(st.st_gid, 0);
+}
+
 static void requests_that_cannot_be_are_violations(void **state)
 {
     (void)state;
@@ -317,6 +333,26 @@ static void a_client_that_does_not_read_stalls_nobody_else(void **state)
     pid_t child = child_of_agent();
     client_close(&stuck);
     await_death(child); /* found out by its next write */
+}
+
+/* Its process goes 5 s after its last word, however slowly the client goes on sending. */
+static void a_client_that_trickles_keeps_no_process(void **state)
+{
+    (void)state;
+    ask_put(pathf("%s/none/x", place), "n", 0);
+    begin_file(1 << 20);
+    pid_t child = child_of_agent();
+    uint64_t until = now_ns() + 20 * NSEC_PER_SEC;
+    for (char path[32]; now_ns() < until; usleep(900000)) {
+        snprintf(path, sizeof(path), "/proc/%d", child);
+        if (access(path, F_OK) < 0)
+            break;
+        ssize_t ignored = send(c.fd, "", 1, MSG_NOSIGNAL);
+        (void)ignored;
+    }
+    assert_true(now_ns() < until);
+    client_close(&c);
+    still_serves();
 }
 
 static void executions_do_not_notice_a_transfer(void **state)
@@ -425,10 +461,12 @@ int main(void)
         TEST(everything_in_one_write_is_one_transfer),
         TEST(errors_name_the_path_and_the_reason),
         TEST(an_owner_is_looked_up_in_the_box),
+        TEST(without_an_owner_all_is_the_agents),
         TEST(requests_that_cannot_be_are_violations),
         TEST(a_client_that_leaves_anywhere_leaves_the_old_file),
         TEST(an_error_comes_through_while_the_client_sends),
         TEST(a_client_that_does_not_read_stalls_nobody_else),
+        TEST(a_client_that_trickles_keeps_no_process),
         TEST(executions_do_not_notice_a_transfer),
         TEST(a_transfer_that_is_killed_is_told),
         TEST(one_transfer_too_many_is_refused),

@@ -358,9 +358,13 @@ static void what_does_not_belong_into_a_transfer_is_refused(void **state)
 
     *in = (struct transfer_in){0};
     assert_int_equal(ftree_writer_create(&in->writer, &dest, &e), 0);
-    const struct ftree_entry root = {.type = FTREE_DIR, .mode = 0755};
-    f = framed(msg_entry_encode(&root, buf, sizeof(buf)));
-    assert_int_equal(transfer_frame(in, &f, &e), 0);
+    static const enum ftree_type steps[] = {FTREE_DIR, FTREE_LEAVE};
+    for (size_t i = 0; i < ARRAY_LEN(steps); i++) {
+        const struct ftree_entry root = {
+            .type = (uint8_t)steps[i], .mode = 0755, .uid = geteuid(), .gid = getegid()};
+        f = framed(msg_entry_encode(&root, buf, sizeof(buf)));
+        assert_int_equal(transfer_frame(in, &f, &e), 0);
+    }
     static const struct ftree_totals wrong[] = {{.entries = 2}, {.entries = 1, .bytes = 1}, {0}};
     for (size_t i = 0; i < ARRAY_LEN(wrong); i++) {
         f = framed(msg_totals_encode(FRAME_END, &wrong[i], buf, sizeof(buf)));

@@ -64,6 +64,14 @@ static inline void hostile(int fd, const char *mode)
     } else if (strcmp(mode, "hard-link") == 0) {
         say_entry(fd, FTREE_DIR, "", "", 0);
         say_entry(fd, FTREE_LINK, "mine", "yours", 0);
+    } else if (strcmp(mode, "root-link") == 0) { /* a link for a folder; then, what it would lead away */
+        static int answers;
+        say_entry(fd, answers ? FTREE_DIR : FTREE_SYMLINK, "", answers ? "" : "../there", 0);
+        if (answers++) {
+            say_entry(fd, FTREE_FILE, "escaped", "", 0);
+            say_entry(fd, FTREE_LEAVE, "", "", 0);
+        }
+        say_end(fd, FRAME_END, answers == 1 ? 1 : 2);
     } else if (strcmp(mode, "too-much") == 0) {
         say_entry(fd, FTREE_FILE, "", "", 10);
         say_data(fd, 0, 11);
@@ -77,6 +85,7 @@ static inline void hostile(int fd, const char *mode)
     } else if (strcmp(mode, "device") == 0) {
         say_entry(fd, FTREE_DIR, "", "", 0);
         say_entry(fd, FTREE_CHAR, "null", "", 0);
+        say_entry(fd, FTREE_LEAVE, "", "", 0);
         say_end(fd, FRAME_END, 2);
     } else if (strcmp(mode, "closes") == 0) {
         say_entry(fd, FTREE_FILE, "", "", 10);

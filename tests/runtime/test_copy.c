@@ -171,6 +171,8 @@ static void errors_are_told_apart_and_name_the_path(void **state)
     bad(cubby_copy_out(box, "/proc/version", here, NULL, NULL, &e), CUBBY_EUNSUPPORTED, "/proc/version");
     owner.owner = "nobody-of-that-name";
     bad(cubby_copy_in(box, file, there, &owner, NULL, &e), CUBBY_ENOTFOUND, "nobody-of-that-name");
+    owner.owner = "root:root:root";
+    bad(cubby_copy_in(box, file, there, &owner, NULL, &e), CUBBY_EARGUMENT, "root:root:root");
     if (access("/dev/full", W_OK) == 0 && geteuid() == 0) { /* a place that takes no files */
         bad(cubby_copy_in(box, file, "/proc/x", NULL, NULL, &e), CUBBY_ENOTFOUND, "'/proc/x'");
         bad(cubby_copy_out(box, box_file, "/proc/x", NULL, NULL, &e), CUBBY_ENOTFOUND, "'/proc/x'");
@@ -196,6 +198,10 @@ static void wrong_arguments_are_refused(void **state)
     bad(cubby_copy_out(box, "a", "/b", NULL, NULL, &e), CUBBY_EARGUMENT, "not absolute");
     bad(cubby_copy_in(box, "/a", "/b", &o, NULL, &e), CUBBY_EARGUMENT, "0x80");
     bad(cubby_copy_in(box, "/a", "/b", NULL, &r, &e), CUBBY_EARGUMENT, "size");
+    o = options(0);
+    o.reserved = 1;
+    bad(cubby_copy_in(box, "/a", "/b", &o, NULL, &e), CUBBY_EARGUMENT, "reserved");
+    bad(cubby_copy_out(box, "/a", "/b", &o, NULL, &e), CUBBY_EARGUMENT, "reserved");
     o = options(CUBBY_COPY_ARCHIVE);
     o.owner = "root";
     bad(cubby_copy_in(box, "/a", "/b", &o, NULL, &e), CUBBY_EARGUMENT, "owner");
@@ -400,6 +406,62 @@ static void a_copy_cut_in_its_data_leaves_the_old_file(void **state)
     assert_int_equal(tree_count(here, ".cubby-"), 0);
 }
 
+static void *stop_box(void *arg)
+{
+    struct cubby_error ours;
+    (void)arg;
+    cubby_box_stop(box, 4000, &ours);
+    return NULL;
+}
+
+/* Called in the middle of the data: goes on when the agent has begun to stop, and has cut the transfer. */
+static void stop_now(void *context, const struct cubby_copy_result *so_far)
+{
+    pthread_t *stopper = context;
+    if (*stopper || so_far->bytes < 8 << 20)
+        return;
+    assert_int_equal(pthread_create(stopper, NULL, stop_box, NULL), 0);
+    while (cubby_box_state(box) == CUBBY_RUNNING)
+        usleep(5000);
+    usleep(200000);
+}
+
+/* A command that ignores SIGTERM makes the stop last longer than a broken connection waits for its reason. */
+static void stopped_in_the_middle(bool out)
+{
+    char script[256], up[160];
+    const char *const argv[] = {"/bin/sh", "-c", script, NULL};
+    const struct cubby_exec_options what = {.size = sizeof(what), .argv = argv};
+    pthread_t stopper = 0;
+    struct cubby_copy_options o = options(0);
+    struct cubby_exec *x;
+    o.progress = stop_now;
+    o.context = &stopper;
+    make_large(pathf("%s/large", out ? there : here));
+    snprintf(up, sizeof(up), "%s/up", there);
+    snprintf(script, sizeof(script), "trap '' TERM; : > %s; sleep 60", up);
+    good(cubby_exec_start(&x, box, &what, &e));
+    while (access(up, F_OK) < 0) /* it takes its first steps while we wait for it */
+        assert_int_equal(cubby_exec_wait(x, 10, NULL, &e), CUBBY_ETIMEOUT);
+    bad(out ? cubby_copy_out(box, pathf("%s/large", there), here, &o, NULL, &e)
+            : cubby_copy_in(box, pathf("%s/large", here), there, &o, NULL, &e),
+        CUBBY_ESTOPPED, "is being stopped");
+    pthread_join(stopper, NULL);
+    cubby_exec_free(x);
+}
+
+static void a_copy_in_during_a_stop_says_so(void **state)
+{
+    (void)state;
+    stopped_in_the_middle(false);
+}
+
+static void a_copy_out_during_a_stop_says_so(void **state)
+{
+    (void)state;
+    stopped_in_the_middle(true);
+}
+
 static void a_box_that_does_not_run_takes_no_copies(void **state)
 {
     (void)state;
@@ -434,6 +496,7 @@ static void every_errno_has_its_code(void **state)
         {EPERM, CUBBY_EFILE, CUBBY_EFILE},
         {EFBIG, CUBBY_EFILE, CUBBY_EFILE},
         {ELOOP, CUBBY_EFILE, CUBBY_EFILE},
+        {EPROTO, CUBBY_EFILE, CUBBY_EFILE}, /* of a file system: nobody broke our protocol */
         {0, CUBBY_EFILE, CUBBY_EFILE},
         {EOPNOTSUPP, CUBBY_EUNSUPPORTED, CUBBY_EUNSUPPORTED},
     };
@@ -454,7 +517,7 @@ static void a_hostile_agent_gets_nowhere(void **state)
     } cases[] = {
         {"dotdot", "broke the protocol", CUBBY_EPROTOCOL},
         {"absolute", "broke the protocol", CUBBY_EPROTOCOL},
-        {"through-link", "/s/escaped'", CUBBY_ENOTDIR},
+        {"through-link", "/s/escaped'", CUBBY_EPROTOCOL},
         {"hard-link", "hard link '", CUBBY_ENOTFOUND},
         {"too-much", "outside of its file", CUBBY_EPROTOCOL},
         {"wrong-end", "not what END says", CUBBY_EPROTOCOL},
@@ -486,6 +549,32 @@ static void a_hostile_agent_gets_nowhere(void **state)
     }
 }
 
+/* What the box says is a link becomes one here, if anything; what it sends next does not go where it leads.
+ */
+static void two_copies_in_a_row_lead_nowhere(void **state)
+{
+    (void)state;
+    static const char *const sources[] = {"/out/.", "/out"};
+    for (size_t i = 0; i < ARRAY_LEN(sources); i++) {
+        char target[160];
+        assert_int_equal(begin("root-link"), 0);
+        snprintf(target, sizeof(target), "%s/artifacts", here);
+        int ret = cubby_copy_out(box, sources[i], target, NULL, NULL, &e);
+        if (i == 0)
+            bad(ret, CUBBY_ENOTDIR, "no folder, which has contents");
+        else
+            good(ret);
+        ret = cubby_copy_out(box, sources[i], target, NULL, NULL, &e);
+        if (i == 0)
+            good(ret);
+        else
+            bad(ret, CUBBY_ENOTDIR, "/artifacts': it is a symbolic link");
+        assert_int_equal(tree_count(there, ""), 0);
+        assert_int_equal(tree_count(here, ""), 1);
+        assert_int_equal(end(), 0);
+    }
+}
+
 int main(int argc, char **argv)
 {
     (void)argc;
@@ -506,9 +595,12 @@ int main(int argc, char **argv)
         TEST(a_copy_in_can_be_interrupted_and_notices_a_lost_guest),
         TEST(a_copy_out_can_be_interrupted_and_notices_a_lost_guest),
         TEST(a_copy_cut_in_its_data_leaves_the_old_file),
+        TEST(a_copy_in_during_a_stop_says_so),
+        TEST(a_copy_out_during_a_stop_says_so),
         TEST(a_box_that_does_not_run_takes_no_copies),
         cmocka_unit_test(every_errno_has_its_code),
         cmocka_unit_test(a_hostile_agent_gets_nowhere),
+        cmocka_unit_test(two_copies_in_a_row_lead_nowhere),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
