@@ -68,7 +68,7 @@ void agent_connect_control(struct agent *a, int fd);
  * loop. */
 int agent_run(struct agent *a);
 
-/* Begins to stop: no new executions, SIGTERM to all, SIGKILL after `grace_ms`. Once is enough. */
+/* Begins to stop: no new executions, its stop signal to each, SIGKILL after `grace_ms`. Once is enough. */
 void agent_stop(struct agent *a, enum bye_reason why, uint32_t grace_ms);
 
 /* BYE to every control connection, waiting at most `timeout_ms` for the peers to take it. After agent_run().

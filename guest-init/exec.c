@@ -205,8 +205,8 @@ void exec_stop(struct exec *x, uint32_t grace_ms)
         return;
     /* Left-over processes of a told execution are stopped too, when the whole box is. */
     x->stopping = true;
-    tree_signal(&x->tree, SIGTERM);
-    tree_signal(&x->tree, SIGCONT); /* a stopped process cannot see its SIGTERM */
+    tree_signal(&x->tree, x->stop_signal);
+    tree_signal(&x->tree, SIGCONT); /* a stopped process cannot see it otherwise */
     if (x->state != EXEC_LINGERING)
         agent_arm(x->agent, &x->deadline, grace_ms, grace_over);
 }

@@ -50,7 +50,8 @@ struct exec {
     struct loop_timer drain;    /* after the leader's end */
     uint64_t timeout_ms;
     uint32_t grace_ms;
-    bool stopping, killed, timed_out; /* SIGTERM sent; SIGKILL sent; by its own timeout */
+    uint8_t stop_signal;
+    bool stopping, killed, timed_out; /* stop signal sent; SIGKILL sent; by its own timeout */
     bool reaped, tree_given_up;
     uint64_t started_ns, ended_ns;
     int status; /* of wait(2) */
@@ -84,7 +85,7 @@ void exec_signal(struct exec *x, const struct msg_signal *m);
 void exec_kill(struct exec *x);
 /* The client has left: nobody takes the result, and the tree is killed. */
 void exec_abandon(struct exec *x);
-/* SIGTERM to the tree, SIGKILL after `grace_ms`. */
+/* The stop signal to the tree, SIGKILL after `grace_ms`. */
 void exec_stop(struct exec *x, uint32_t grace_ms);
 
 /* The client's socket takes bytes again. */

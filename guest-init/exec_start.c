@@ -162,6 +162,7 @@ int exec_start(struct exec **out, struct agent *a, struct session *s, const stru
     x->id = ++a->last_id;
     x->timeout_ms = q->timeout_ms;
     x->grace_ms = q->grace_ms;
+    x->stop_signal = q->stop_signal;
     x->wishes = q->flags;
     x->detached = q->flags & EXEC_DETACHED;
     x->terminal = q->tty;

@@ -470,7 +470,7 @@ struct cubby_exec_options {
     const char *workdir; /* absolute, in the box; NULL: the image's, else "/" */
     const char *user;    /* "name|uid[:group|gid]", looked up in the box; NULL: the image's, else root */
     uint64_t timeout_ms; /* from its start, then SIGTERM to all its processes; 0: none */
-    unsigned grace_ms;   /* from that SIGTERM to SIGKILL, at most 600000; 0: 2000 */
+    unsigned grace_ms;   /* from that signal to SIGKILL, at most 600000; 0: 2000 */
     unsigned flags;      /* CUBBY_EXEC_… */
     unsigned rows, cols; /* size of the terminal, with CUBBY_EXEC_TTY; 0: 24 and 80 */
     unsigned buffer;     /* bytes of each output stream held for the reader, 4096 … 64 Mi; 0: 256 Ki */
@@ -487,7 +487,8 @@ struct cubby_exec_options {
 #define CUBBY_EXEC_TTY       0x8u  /* a terminal: stdin, and stdout with stderr in it, as it is for people */
 #define CUBBY_EXEC_DETACHED  0x10u /* goes on without this handle: see "detached executions" below */
 /* What the box's image is made to run: its entrypoint with argv behind, or where that is NULL or has no word,
- * with the image's command. The rules are those of `docker run`. */
+ * with the image's command. The rules are those of `docker run`. When its time is up, or its box stops, it
+ * gets the image's stop signal in place of SIGTERM. */
 #define CUBBY_EXEC_IMAGE 0x20u
 
 enum cubby_stream { CUBBY_STDIN, CUBBY_STDOUT, CUBBY_STDERR };

@@ -10,11 +10,12 @@
 #include "proto/msg.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define FIELD_HEADER  6u
-#define ONCE_TAGS_END (EXEC_TAG_BACKLOG + 1)
+#define ONCE_TAGS_END (EXEC_TAG_STOP_SIGNAL + 1)
 
 struct counts {
     uint32_t args, envs;
@@ -82,6 +83,8 @@ static int check_numbers(const struct exec_request *q, struct err *e)
                        (unsigned long long)EXEC_TIMEOUT_MAX_MS);
     if (q->grace_ms > EXEC_GRACE_MAX_MS)
         return err_set(e, -EINVAL, "the grace period is longer than %u ms", EXEC_GRACE_MAX_MS);
+    if (q->stop_signal > EXEC_SIGNAL_MAX)
+        return err_set(e, -EINVAL, "there is no signal %u to stop by", q->stop_signal);
     if (q->cpu_millis > EXEC_CPU_MAX_MILLIS)
         return err_set(e, -EINVAL, "the CPU limit is above %u thousandths", EXEC_CPU_MAX_MILLIS);
     if (q->window_out > STREAM_WINDOW_MAX || q->window_err > STREAM_WINDOW_MAX)
@@ -153,11 +156,16 @@ static int decode_fixed(struct exec_request *q, const struct field *f, struct co
     case EXEC_TAG_BACKLOG:
         q->backlog = read_u32(&r);
         break;
+    case EXEC_TAG_STOP_SIGNAL:
+        q->stop_signal = read_u8(&r);
+        break;
     default:
         return err_set(e, -EPROTO, "EXEC has a field with unknown tag %u", f->tag);
     }
     if (!reader_done(&r))
         return err_set(e, -EPROTO, "the EXEC field with tag %u has a wrong length (%u)", f->tag, f->len);
+    if (f->tag == EXEC_TAG_STOP_SIGNAL && !q->stop_signal)
+        return err_set(e, -EPROTO, "there is no signal 0 to stop by");
     if (f->tag != EXEC_TAG_RLIMIT)
         return 0;
     if (check_rlimit(&limit, &n->resources, e) < 0)
@@ -237,7 +245,7 @@ static int collect_strings(struct exec_request *q, struct reader r, const struct
 
 int exec_request_decode(struct exec_request *q, const void *payload, size_t len, struct err *e)
 {
-    *q = (struct exec_request){.grace_ms = EXEC_GRACE_DEFAULT_MS};
+    *q = (struct exec_request){.grace_ms = EXEC_GRACE_DEFAULT_MS, .stop_signal = SIGTERM};
     struct counts n = {0};
     int ret = decode_fields(q, reader_of(payload, len), &n, e);
     if (ret < 0)
@@ -276,6 +284,8 @@ size_t exec_request_size(const struct exec_request *q)
         total += FIELD_HEADER + 8;
     if (q->backlog)
         total += FIELD_HEADER + 4;
+    if (q->stop_signal)
+        total += FIELD_HEADER + 1;
     total += q->rlimit_count * (FIELD_HEADER + (size_t)20);
     return total + (FIELD_HEADER + 4) + (FIELD_HEADER + 16) + (FIELD_HEADER + 4) + (FIELD_HEADER + 8);
 }
@@ -350,6 +360,10 @@ static void put_numbers(struct writer *w, const struct exec_request *q)
     if (q->backlog) {
         put_field(w, EXEC_TAG_BACKLOG, 4);
         write_u32(w, q->backlog);
+    }
+    if (q->stop_signal) {
+        put_field(w, EXEC_TAG_STOP_SIGNAL, 1);
+        write_u8(w, q->stop_signal);
     }
     for (uint32_t i = 0; i < q->rlimit_count; i++) {
         put_field(w, EXEC_TAG_RLIMIT, 20);

@@ -26,6 +26,7 @@
 #define EXEC_GRACE_DEFAULT_MS 2000u
 #define EXEC_CPU_MAX_MILLIS   1024000u /* 1024 processors */
 #define EXEC_BACKLOG_MAX      (1u << 20)
+#define EXEC_SIGNAL_MAX       64u
 
 #define EXEC_RLIM_INFINITY UINT64_MAX
 
@@ -38,18 +39,19 @@ enum exec_flags {
 };
 
 enum exec_tag {
-    EXEC_TAG_ARG = 1,    /* string, ≥ 1 of them */
-    EXEC_TAG_ENV,        /* string "NAME=value", NAME not empty */
-    EXEC_TAG_CWD,        /* string, absolute */
-    EXEC_TAG_USER,       /* string "name|uid[:group|gid]" */
-    EXEC_TAG_TTY,        /* u16 rows, u16 cols */
-    EXEC_TAG_TIMEOUT_MS, /* u64 */
-    EXEC_TAG_GRACE_MS,   /* u32 */
-    EXEC_TAG_RLIMIT,     /* u32 resource, u64 soft, u64 hard */
-    EXEC_TAG_LIMITS,     /* u64 memory bytes, u32 processes, u32 CPU in thousandths; 0 is no limit */
-    EXEC_TAG_FLAGS,      /* u32 enum exec_flags */
-    EXEC_TAG_WINDOWS,    /* u32 stdout, u32 stderr: initial credit in bytes */
-    EXEC_TAG_BACKLOG,    /* u32 bytes of output kept, DETACHED only */
+    EXEC_TAG_ARG = 1,     /* string, ≥ 1 of them */
+    EXEC_TAG_ENV,         /* string "NAME=value", NAME not empty */
+    EXEC_TAG_CWD,         /* string, absolute */
+    EXEC_TAG_USER,        /* string "name|uid[:group|gid]" */
+    EXEC_TAG_TTY,         /* u16 rows, u16 cols */
+    EXEC_TAG_TIMEOUT_MS,  /* u64 */
+    EXEC_TAG_GRACE_MS,    /* u32 */
+    EXEC_TAG_RLIMIT,      /* u32 resource, u64 soft, u64 hard */
+    EXEC_TAG_LIMITS,      /* u64 memory bytes, u32 processes, u32 CPU in thousandths; 0 is no limit */
+    EXEC_TAG_FLAGS,       /* u32 enum exec_flags */
+    EXEC_TAG_WINDOWS,     /* u32 stdout, u32 stderr: initial credit in bytes */
+    EXEC_TAG_BACKLOG,     /* u32 bytes of output kept, DETACHED only */
+    EXEC_TAG_STOP_SIGNAL, /* u8, 1 to EXEC_SIGNAL_MAX */
 };
 
 struct exec_rlimit {
@@ -66,7 +68,8 @@ struct exec_request {
     bool tty;
     uint16_t rows, cols; /* ≥ 1 with tty */
     uint64_t timeout_ms; /* 0: none */
-    uint32_t grace_ms;   /* between SIGTERM and SIGKILL of a timeout; the decoder fills in the default */
+    uint32_t grace_ms;   /* between stop signal and SIGKILL; the decoder fills in the default */
+    uint8_t stop_signal; /* sent when it is to end; the encoder's 0 is SIGTERM, as the decoder fills in */
     uint64_t memory_max; /* bytes */
     uint32_t pids_max, cpu_millis;
     uint32_t flags;                  /* enum exec_flags */

@@ -137,6 +137,9 @@ int box_image_apply(const struct box_image *b, struct cubby_exec_options *o, str
         if (image_config_argv(&b->config, o->entrypoint, o->argv, &w->argv, &e) < 0)
             return fail_err(error, CUBBY_EARGUMENT, &e);
         o->argv = (const char *const *)w->argv;
+        /* One that is no signal is passed over, as Docker does: the image runs all the same. */
+        int stop = image_config_stop_signal(&b->config, &e);
+        w->stop_signal = stop > 0 ? stop : 0;
         o->flags &= ~CUBBY_EXEC_IMAGE;
     }
     int ret = check_env(o->env, error);

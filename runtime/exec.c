@@ -84,8 +84,10 @@ int cubby_exec_start(struct cubby_exec **out, struct cubby_box *box, const struc
     ret = exec_new(&x, EXEC_RUN, box, error);
     if (ret == 0)
         ret = box_image_apply(&box->setup.image, &o, &words, error);
-    if (ret == 0)
+    if (ret == 0) {
+        x->stop_signal = (uint8_t)words.stop_signal;
         ret = exec_prepare(x, &o, error);
+    }
     box_words_fini(&words);
     if (ret == 0)
         ret = exec_launch(x, box, error);

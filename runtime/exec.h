@@ -72,6 +72,7 @@ struct cubby_exec {
     bool tty, started, kill_asked;
     uint64_t timeout_ms;
     unsigned grace_ms;
+    uint8_t stop_signal; /* 0: SIGTERM */
 
     struct cubby_error failure; /* code 0: there is a result */
     struct cubby_result result;

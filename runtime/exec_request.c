@@ -58,6 +58,7 @@ static struct exec_request request_of(const struct cubby_exec *x, const struct c
         .tty = x->tty,
         .timeout_ms = o->timeout_ms,
         .grace_ms = o->grace_ms ? o->grace_ms : CUBBY_GRACE_MS,
+        .stop_signal = x->stop_signal,
         .window_out = x->output[0].window,
         .window_err = x->output[1].window,
         .backlog = o->backlog,

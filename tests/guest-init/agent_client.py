@@ -107,7 +107,7 @@ class Agent:
         return kind, self.take(length)
 
     def exec(self, argv, env=(), cwd=None, user=None, tty=None, timeout_ms=0, grace_ms=2000, limits=None,
-             flags=FLAG_STDOUT | FLAG_STDERR, backlog=0):
+             flags=FLAG_STDOUT | FLAG_STDERR, backlog=0, stop_signal=0):
         body = b"".join(text(1, a) for a in argv) + b"".join(text(2, v) for v in env)
         if cwd:
             body += text(3, cwd)
@@ -124,6 +124,8 @@ class Agent:
         body += field(10, struct.pack("<I", flags)) + field(11, struct.pack("<II", CREDIT, CREDIT))
         if backlog:
             body += field(12, struct.pack("<I", backlog))
+        if stop_signal:
+            body += field(13, struct.pack("<B", stop_signal))
         self.send(EXEC, body)
 
     def attach(self, exec_id, flags=FLAG_STDOUT | FLAG_STDERR, from_out=0, from_err=0):

@@ -276,6 +276,20 @@ static void a_timeout_reaches_a_stopped_process(void **state)
     assert_int_equal(o.exit.signo, SIGTERM);
 }
 
+static void a_timeout_sends_the_stop_signal_that_was_asked_for(void **state)
+{
+    (void)state;
+    struct exec_request q = shell("trap 'echo term; exit 1' TERM; trap 'echo quit; exit 7' QUIT; echo up;"
+                                  "while :; do sleep 0.05; done");
+    q.timeout_ms = 300;
+    q.grace_ms = 60000;
+    q.stop_signal = SIGQUIT;
+    run(&served, &q, &o);
+    assert_string_equal(o.out, "up\nquit\n");
+    assert_int_equal(o.exit.how, HOW_TIMED_OUT);
+    assert_int_equal(o.exit.code, 7);
+}
+
 static void a_command_that_ends_in_time_is_not_timed_out(void **state)
 {
     (void)state;
@@ -423,6 +437,7 @@ int main(void)
         cmocka_unit_test(after_a_timeout_nothing_of_the_tree_is_left),
         cmocka_unit_test(who_ignores_sigterm_is_killed_after_the_grace),
         cmocka_unit_test(a_timeout_reaches_a_stopped_process),
+        cmocka_unit_test(a_timeout_sends_the_stop_signal_that_was_asked_for),
         cmocka_unit_test(a_command_that_ends_in_time_is_not_timed_out),
         cmocka_unit_test(kill_takes_the_tree),
         cmocka_unit_test(a_signal_reaches_the_leader_or_the_tree),

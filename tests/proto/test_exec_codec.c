@@ -54,6 +54,7 @@ static void a_full_request_comes_back_as_it_was(void **state)
                              .cols = UINT16_MAX,
                              .timeout_ms = EXEC_TIMEOUT_MAX_MS,
                              .grace_ms = EXEC_GRACE_MAX_MS,
+                             .stop_signal = EXEC_SIGNAL_MAX,
                              .memory_max = UINT64_MAX,
                              .pids_max = UINT32_MAX,
                              .cpu_millis = EXEC_CPU_MAX_MILLIS,
@@ -81,6 +82,7 @@ static void a_full_request_comes_back_as_it_was(void **state)
     assert_string_equal(got.user, "u:g");
     assert_true(got.tty && got.rows == 1 && got.cols == UINT16_MAX);
     assert_true(got.timeout_ms == EXEC_TIMEOUT_MAX_MS && got.grace_ms == EXEC_GRACE_MAX_MS);
+    assert_int_equal(got.stop_signal, EXEC_SIGNAL_MAX);
     assert_true(got.memory_max == UINT64_MAX && got.pids_max == UINT32_MAX);
     assert_int_equal(got.cpu_millis, EXEC_CPU_MAX_MILLIS);
     assert_int_equal(got.flags, q.flags);
@@ -104,6 +106,7 @@ static void what_is_not_asked_for_has_its_default(void **state)
     assert_null(got.cwd);
     assert_null(got.user);
     assert_int_equal(got.grace_ms, EXEC_GRACE_DEFAULT_MS);
+    assert_int_equal(got.stop_signal, 15);
     assert_int_equal(got.flags, 0);
     exec_request_fini(&got);
 }
@@ -211,6 +214,7 @@ static void fields_out_of_range_are_refused(void **state)
         {{.tty = true, .rows = 1, .cols = 1, .flags = EXEC_STDERR}, "no separate stderr"},
         {{.timeout_ms = EXEC_TIMEOUT_MAX_MS + 1}, "timeout is longer"},
         {{.grace_ms = EXEC_GRACE_MAX_MS + 1}, "grace period is longer"},
+        {{.stop_signal = EXEC_SIGNAL_MAX + 1}, "no signal 65"},
         {{.cpu_millis = EXEC_CPU_MAX_MILLIS + 1}, "CPU limit"},
         {{.flags = EXEC_FLAGS_ALL + 1}, "unknown flags 0x10"},
         {{.window_out = STREAM_WINDOW_MAX + 1}, "initial window"},
@@ -319,8 +323,12 @@ static void malformed_fields_are_refused(void **state)
         {EXEC_TAG_FLAGS, "\x10\0\0\0\0", 5, "tag 10 has a wrong length"},
         {EXEC_TAG_WINDOWS, "\1\0\0\4\0\0\0\0", 8, "initial window"},
         {EXEC_TAG_BACKLOG, "\1\0\0\0", 4, "only for a detached"},
+        {EXEC_TAG_STOP_SIGNAL, "", 0, "tag 13 has a wrong length (0)"},
+        {EXEC_TAG_STOP_SIGNAL, "\1\0", 2, "tag 13 has a wrong length (2)"},
+        {EXEC_TAG_STOP_SIGNAL, "", 1, "no signal 0"},
+        {EXEC_TAG_STOP_SIGNAL, "\x41", 1, "no signal 65"},
         {0, "", 0, "unknown tag 0"},
-        {EXEC_TAG_BACKLOG + 1, "", 0, "unknown tag 13"},
+        {EXEC_TAG_STOP_SIGNAL + 1, "", 0, "unknown tag 14"},
         {UINT16_MAX, "", 0, "unknown tag 65535"},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -342,6 +350,7 @@ static void fields_that_come_once_come_once(void **state)
         {EXEC_TAG_CWD, "/", 2},           {EXEC_TAG_USER, "0", 2},
         {EXEC_TAG_TTY, "\1\0\1", 4},      {EXEC_TAG_TIMEOUT_MS, "\1\0\0\0\0\0\0", 8},
         {EXEC_TAG_GRACE_MS, "\1\0\0", 4}, {EXEC_TAG_FLAGS, "\1\0\0", 4},
+        {EXEC_TAG_STOP_SIGNAL, "\1", 1},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct payload p = {.len = 0};

@@ -9,6 +9,7 @@
 #undef fail /* a macro of cmocka, and a function of ours */
 
 #include "runtime/assets.h"
+#include "runtime/box_image.h"
 #include "runtime/errors.h"
 #include "runtime/kvm_cache.h"
 #include "runtime/kvm_probe.h"
@@ -19,6 +20,7 @@
 #include "tests/runtime/place.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <sys/epoll.h>
 #include <sys/wait.h>
 
@@ -519,6 +521,32 @@ static void doctor_bears_missing_arguments(void **state)
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
+/* ---- what an image says about running it
+ * ---------------------------------------------------------------*/
+
+static int stop_signal_of(char *named, unsigned flags)
+{
+    char *cmd[] = {(char[]){"server"}, NULL};
+    const char *const argv[] = {"sh", NULL};
+    const struct box_image b = {.present = true, .config = {.cmd = cmd, .stop_signal = named}};
+    struct cubby_exec_options o = {.size = sizeof(o), .flags = flags, .argv = argv};
+    struct box_words w;
+    struct cubby_error e;
+    assert_int_equal(box_image_apply(&b, &o, &w, &e), 0);
+    box_words_fini(&w);
+    return w.stop_signal;
+}
+
+static void the_images_own_command_gets_its_stop_signal(void **state)
+{
+    (void)state;
+    assert_int_equal(stop_signal_of((char[]){"SIGQUIT"}, CUBBY_EXEC_IMAGE), SIGQUIT);
+    assert_int_equal(stop_signal_of((char[]){"RTMIN+3"}, CUBBY_EXEC_IMAGE), SIGRTMIN + 3);
+    assert_int_equal(stop_signal_of(NULL, CUBBY_EXEC_IMAGE), SIGTERM);
+    assert_int_equal(stop_signal_of((char[]){"SIGNONSENSE"}, CUBBY_EXEC_IMAGE), 0);
+    assert_int_equal(stop_signal_of((char[]){"SIGQUIT"}, 0), 0);
+}
+
 int main(int argc, char **argv)
 {
     (void)argc;
@@ -546,6 +574,7 @@ int main(int argc, char **argv)
         TEST(doctor_finds_a_good_host_good),
         TEST(doctor_says_what_is_wrong),
         TEST(doctor_bears_missing_arguments),
+        TEST(the_images_own_command_gets_its_stop_signal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
