@@ -99,6 +99,29 @@ static int set_limits(struct child *c, struct err *e)
     return 0;
 }
 
+/* The working directory with the folders above it, where they are missing; what is there stays as it is. */
+static int make_folder(struct child *c, struct err *e)
+{
+    char path[EXEC_CWD_MAX + 1];
+    const struct exec_request *q = c->plan->request;
+    umask(022); /* the command's, too */
+    if (!(q->flags & EXEC_MAKE_CWD) || !q->cwd)
+        return 0;
+    size_t len = strlen(q->cwd);
+    memcpy(path, q->cwd, len + 1); /* in bounds: the decoder has seen to it */
+    for (size_t i = 1; i <= len; i++) {
+        if (path[i] != '/' && path[i])
+            continue;
+        char end = path[i];
+        path[i] = '\0';
+        /* A file system that cannot be written says so even of a folder that is there. */
+        if (mkdir(path, 0755) < 0 && errno != EEXIST && errno != EROFS)
+            return err_sys(e, "cannot make the working directory '%.200s'", path);
+        path[i] = end;
+    }
+    return 0;
+}
+
 static int set_user(struct child *c, struct err *e)
 {
     const char *user = c->plan->request->user;
@@ -124,7 +147,6 @@ static int set_user(struct child *c, struct err *e)
 static int set_folder(struct child *c, struct err *e)
 {
     const char *cwd = c->plan->request->cwd ? c->plan->request->cwd : "/";
-    umask(022);
     if (chdir(cwd) < 0)
         return err_sys(e, "cannot enter the working directory '%.200s'", cwd);
     return 0;
@@ -183,6 +205,7 @@ static const struct step {
     {STAGE_RESOURCE, set_stdio},
     {STAGE_TTY, set_tty},       /* needs the session of enter_tree */
     {STAGE_RLIMIT, set_limits}, /* raising limits needs root */
+    {STAGE_CWD, make_folder},   /* as root, whoever the user is */
     {STAGE_USER, set_user},
     {STAGE_CWD, set_folder},
     {STAGE_RESOURCE, set_environment}, /* needs the user's home */

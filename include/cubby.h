@@ -488,7 +488,7 @@ struct cubby_exec_options {
 #define CUBBY_EXEC_DETACHED  0x10u /* goes on without this handle: see "detached executions" below */
 /* What the box's image is made to run: its entrypoint with argv behind, or where that is NULL or has no word,
  * with the image's command. The rules are those of `docker run`. When its time is up, or its box stops, it
- * gets the image's stop signal in place of SIGTERM. */
+ * gets the image's stop signal in place of SIGTERM. Its working directory is made when it is missing. */
 #define CUBBY_EXEC_IMAGE 0x20u
 
 enum cubby_stream { CUBBY_STDIN, CUBBY_STDOUT, CUBBY_STDERR };

@@ -35,7 +35,8 @@ enum exec_flags {
     EXEC_STDOUT = 1 << 1,   /* stdout is sent to the host; else it goes to /dev/null */
     EXEC_STDERR = 1 << 2,   /* likewise; not together with a terminal, where it is part of stdout */
     EXEC_DETACHED = 1 << 3, /* outlives its connection; the end of its output is kept (`backlog`) */
-    EXEC_FLAGS_ALL = (1 << 4) - 1,
+    EXEC_MAKE_CWD = 1 << 4, /* the working directory is made when it is missing */
+    EXEC_FLAGS_ALL = (1 << 5) - 1,
 };
 
 enum exec_tag {

@@ -140,6 +140,7 @@ int box_image_apply(const struct box_image *b, struct cubby_exec_options *o, str
         /* One that is no signal is passed over, as Docker does: the image runs all the same. */
         int stop = image_config_stop_signal(&b->config, &e);
         w->stop_signal = stop > 0 ? stop : 0;
+        w->of_image = b->present;
         o->flags &= ~CUBBY_EXEC_IMAGE;
     }
     int ret = check_env(o->env, error);

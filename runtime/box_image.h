@@ -32,6 +32,7 @@ void box_image_fini(struct box_image *b);
 /* What box_image_apply() has made. */
 struct box_words {
     char **argv, **env; /* one heap block each, or NULL */
+    bool of_image;      /* it is the command of an image: CUBBY_EXEC_IMAGE was set, and there is one */
     int stop_signal;    /* the image's, with CUBBY_EXEC_IMAGE; 0: SIGTERM */
 };
 

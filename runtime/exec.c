@@ -86,6 +86,7 @@ int cubby_exec_start(struct cubby_exec **out, struct cubby_box *box, const struc
         ret = box_image_apply(&box->setup.image, &o, &words, error);
     if (ret == 0) {
         x->stop_signal = (uint8_t)words.stop_signal;
+        x->make_workdir = words.of_image;
         ret = exec_prepare(x, &o, error);
     }
     box_words_fini(&words);

@@ -73,6 +73,7 @@ struct cubby_exec {
     uint64_t timeout_ms;
     unsigned grace_ms;
     uint8_t stop_signal; /* 0: SIGTERM */
+    bool make_workdir;   /* when it is missing */
 
     struct cubby_error failure; /* code 0: there is a result */
     struct cubby_result result;

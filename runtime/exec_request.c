@@ -73,6 +73,8 @@ static struct exec_request request_of(const struct cubby_exec *x, const struct c
         q.flags |= EXEC_STDOUT;
     if (x->output[1].window)
         q.flags |= EXEC_STDERR;
+    if (x->make_workdir)
+        q.flags |= EXEC_MAKE_CWD;
     if (o->flags & CUBBY_EXEC_DETACHED)
         q.flags |= EXEC_DETACHED;
     return q;

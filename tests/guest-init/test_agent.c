@@ -233,6 +233,26 @@ static void another_user_has_ids_groups_and_home_of_the_files(void **state)
         run(&served, &q, &o); /* refused as the user would be, when /root is closed to others */
 }
 
+static void a_missing_working_directory_is_made_when_asked_for(void **state)
+{
+    (void)state;
+    char top[] = "/tmp/cubby-test-cwd-XXXXXX", cwd[64];
+    assert_non_null(mkdtemp(top));
+    snprintf(cwd, sizeof(cwd), "%s/one//two/", top);
+    struct exec_request q = shell("pwd; stat -c %a . ..; rmdir ../two ../../one");
+    q.cwd = cwd;
+    run(&served, &q, &o);
+    expect_error(&q, STAGE_CWD, ENOENT, "cannot enter");
+    q.flags |= EXEC_MAKE_CWD;
+    run(&served, &q, &o);
+    snprintf(cwd, sizeof(cwd), "%s/one/two\n755\n755\n", top);
+    assert_string_equal(o.out, cwd);
+    q.cwd = "/dev/null/no";
+    run(&served, &q, &o);
+    expect_error(&q, STAGE_CWD, ENOTDIR, "cannot make");
+    rmdir(top);
+}
+
 /* --- ends --- */
 
 static void after_a_timeout_nothing_of_the_tree_is_left(void **state)
@@ -434,6 +454,7 @@ int main(void)
         cmocka_unit_test(user_and_folder_that_do_not_exist_are_errors),
         cmocka_unit_test(a_limit_that_the_kernel_refuses_is_an_error),
         cmocka_unit_test(another_user_has_ids_groups_and_home_of_the_files),
+        cmocka_unit_test(a_missing_working_directory_is_made_when_asked_for),
         cmocka_unit_test(after_a_timeout_nothing_of_the_tree_is_left),
         cmocka_unit_test(who_ignores_sigterm_is_killed_after_the_grace),
         cmocka_unit_test(a_timeout_reaches_a_stopped_process),

@@ -533,6 +533,7 @@ static int stop_signal_of(char *named, unsigned flags)
     struct box_words w;
     struct cubby_error e;
     assert_int_equal(box_image_apply(&b, &o, &w, &e), 0);
+    assert_int_equal(w.of_image, flags == CUBBY_EXEC_IMAGE);
     box_words_fini(&w);
     return w.stop_signal;
 }
