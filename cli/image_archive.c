@@ -152,7 +152,8 @@ static int run_save(const void *settings, char **words, char **command)
     struct cubby_images *images = code == 0 ? images_open(NULL) : NULL;
     if (!images)
         return EXIT_CUBBY;
-    int signals = interrupts_open(), fd = open_output(s);
+    int fd = open_output(s); /* a FIFO waits here for its reader: signals still end us */
+    int signals = interrupts_open();
     if (fd < 0)
         code = EXIT_CUBBY;
     else if (cubby_images_save(images, (const char *const *)words, s->platform, fd, signals, &e) < 0)

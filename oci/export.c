@@ -16,10 +16,12 @@
 #include <archive.h>
 #include <archive_entry.h>
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <search.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #define COPY_CHUNK (256 * 1024)
 #define LAYOUT     "{\"imageLayoutVersion\":\"1.0.0\"}"
@@ -40,12 +42,33 @@ static int no_memory(struct err *e)
     return err_set(e, -ENOMEM, "no memory to save images");
 }
 
+/* A pipe takes PIPE_BUF bytes at once when it says that it takes any, so that no write sleeps where a
+ * cancellation cannot reach it. Files and disks do not wait for a reader. */
+static int write_out(const struct exporter *x, const char *data, size_t len)
+{
+    struct stat st;
+    if (fstat(x->fd, &st) < 0 || S_ISREG(st.st_mode))
+        return write_full(x->fd, data, len);
+    int ret = 0;
+    for (size_t n = 0; len > 0 && ret == 0; data += n, len -= n) {
+        struct pollfd wait[] = {{.fd = x->fd, .events = POLLOUT}, {.fd = x->cancel_fd, .events = POLLIN}};
+        n = 0;
+        if (poll(wait, ARRAY_LEN(wait), -1) < 0)
+            ret = errno == EINTR ? 0 : -errno;
+        else if (wait[1].revents)
+            ret = -ECANCELED;
+        else
+            ret = write_full(x->fd, data, n = len < PIPE_BUF ? len : PIPE_BUF);
+    }
+    return ret;
+}
+
 /* Once failed, it fails for ever, but does not tell libarchive within a header: as in oci/tar_folder.c. */
 static la_ssize_t write_to_fd(struct archive *a, void *context, const void *data, size_t len)
 {
     struct exporter *x = context;
     if (!x->error)
-        x->error = x->failed ? EIO : -write_full(x->fd, data, len);
+        x->error = x->failed ? EIO : -write_out(x, data, len);
     if (!x->error || x->in_header)
         return (la_ssize_t)len;
     archive_set_error(a, x->error, "the archive cannot be written");
@@ -55,6 +78,8 @@ static la_ssize_t write_to_fd(struct archive *a, void *context, const void *data
 static int write_error(const struct exporter *x, struct err *e)
 {
     const char *text = archive_error_string(x->a);
+    if (x->error == ECANCELED)
+        return err_set(e, -ECANCELED, "interrupted");
     if (x->error)
         return err_set(e, -x->error, "cannot write the archive: %s", strerror(x->error));
     return err_set(e, -EIO, "cannot write the archive: %s", text ? text : "unknown error");

@@ -150,9 +150,9 @@ static bool is_of_archive(const char *name)
 }
 
 /* Looks at the first entry and puts the position back. */
-static int guess_tar(int fd, enum source_kind *kind, struct err *e)
+static int guess_tar(const struct load *l, int fd, enum source_kind *kind, struct err *e)
 {
-    CLEANUP(tar_reader_closep) struct archive *a = tar_reader(fd);
+    CLEANUP(tar_reader_closep) struct archive *a = tar_reader(l, fd);
     if (!a)
         return err_set(e, -ENOMEM, "no memory to read a tar");
     const char *name;
@@ -162,7 +162,7 @@ static int guess_tar(int fd, enum source_kind *kind, struct err *e)
         if (ret == ARCHIVE_EOF)
             return err_set(e, OCI_E_FORMAT, "the archive is empty");
         if (ret < ARCHIVE_WARN)
-            return tar_error(a, e);
+            return tar_error(l, a, e);
         name = archive_entry_pathname(entry);
     } while (!name || strcmp(name, "./") == 0);
     *kind = is_of_archive(name) ? SOURCE_IMAGES : SOURCE_ROOTFS;
@@ -182,7 +182,7 @@ static int load_tar(struct load *l, int fd, struct err *e)
     enum source_kind kind = l->opt->kind;
     if (kind == SOURCE_AUTO && lseek(fd, 0, SEEK_CUR) < 0)
         kind = SOURCE_IMAGES;
-    int ret = kind == SOURCE_AUTO ? guess_tar(fd, &kind, e) : 0;
+    int ret = kind == SOURCE_AUTO ? guess_tar(l, fd, &kind, e) : 0;
     if (ret < 0)
         return ret;
     return kind == SOURCE_IMAGES ? archive_load(l, fd, e) : rootfs_load_tar(l, fd, e);

@@ -13,10 +13,12 @@
 
 #include <archive_entry.h>
 #include <errno.h>
+#include <poll.h>
 #include <search.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #define COPY_CHUNK     (256 * 1024)
 #define ENTRY_NAME_MAX 4096
@@ -37,16 +39,53 @@ struct files {
     struct document layout, index, list;
 };
 
-struct archive *tar_reader(int fd)
+/* What a reader reads from. */
+struct input {
+    int fd, cancel_fd;
+    char buf[COPY_CHUNK];
+};
+
+/* A pipe may stay silent for ever, so that a cancellation is waited for beside it. */
+static la_ssize_t read_input(struct archive *a, void *context, const void **data)
 {
+    struct input *in = context;
+    struct pollfd wait[] = {{.fd = in->fd, .events = POLLIN}, {.fd = in->cancel_fd, .events = POLLIN}};
+    ssize_t n = -1;
+    do {
+        if (poll(wait, ARRAY_LEN(wait), -1) < 0)
+            continue;
+        if (wait[1].revents) {
+            archive_set_error(a, ECANCELED, "interrupted");
+            return ARCHIVE_FATAL;
+        }
+        n = read(in->fd, in->buf, sizeof(in->buf));
+    } while (n < 0 && (errno == EINTR || errno == EAGAIN));
+    if (n < 0)
+        archive_set_error(a, errno, "%s", strerror(errno));
+    *data = in->buf;
+    return n < 0 ? ARCHIVE_FATAL : n;
+}
+
+static int close_input(struct archive *a, void *context)
+{
+    (void)a;
+    free(context);
+    return ARCHIVE_OK;
+}
+
+struct archive *tar_reader(const struct load *l, int fd)
+{
+    CLEANUP(mem_freep) struct input *in = malloc(sizeof(*in));
     CLEANUP(tar_reader_closep) struct archive *a = archive_read_new();
-    if (!a)
+    if (!in || !a)
         return NULL;
+    in->fd = fd;
+    in->cancel_fd = l->opt->cancel_fd;
     archive_read_support_filter_gzip(a);
     archive_read_support_filter_zstd(a);
     archive_read_support_format_tar(a);
     /* Errors of opening are told again by the first read. */
-    archive_read_open_fd(a, fd, COPY_CHUNK);
+    archive_read_open(a, STEAL(in), NULL, read_input, close_input);
     return STEAL(a);
 }
 
@@ -56,8 +95,11 @@ void tar_reader_closep(struct archive **a)
         archive_read_free(*a);
 }
 
-int tar_error(struct archive *a, struct err *e)
+int tar_error(const struct load *l, struct archive *a, struct err *e)
 {
+    int ret = load_check_cancelled(l, e);
+    if (ret < 0)
+        return ret;
     const char *why = archive_error_string(a);
     return err_set(e, OCI_E_FORMAT, "it cannot be read as a tar: %s", why ? why : "it ends too early");
 }
@@ -73,7 +115,7 @@ int tar_copy(const struct load *l, struct archive *a, struct blob_writer *w, str
             return ret;
         ssize_t n = archive_read_data(a, buf, COPY_CHUNK);
         if (n <= 0)
-            return n == 0 ? 0 : tar_error(a, e);
+            return n == 0 ? 0 : tar_error(l, a, e);
         ret = blob_writer_write(w, buf, (size_t)n, e);
         if (ret < 0)
             return ret;
@@ -251,7 +293,7 @@ static int take_document(struct files *f, struct document *d, struct archive *a,
         return err_set(e, -ENOMEM, "no memory for '%s'", name);
     ssize_t n = archive_read_data(a, d->text, size);
     if (n < 0 || (uint64_t)n != size)
-        return tar_error(a, e);
+        return tar_error(f->load, a, e);
     d->len = size;
     return 0;
 }
@@ -346,7 +388,7 @@ static int read_entries(struct files *f, struct archive *a, struct err *e)
         if (ret == ARCHIVE_EOF)
             return 0;
         if (ret < ARCHIVE_WARN)
-            return tar_error(a, e);
+            return tar_error(f->load, a, e);
         ret = load_check_cancelled(f->load, e);
         if (ret == 0)
             ret = take_entry(f, a, entry, e);
@@ -358,7 +400,7 @@ static int read_entries(struct files *f, struct archive *a, struct err *e)
 int archive_load(struct load *l, int fd, struct err *e)
 {
     struct files f = {.load = l};
-    CLEANUP(tar_reader_closep) struct archive *a = tar_reader(fd);
+    CLEANUP(tar_reader_closep) struct archive *a = tar_reader(l, fd);
     int ret = a ? read_entries(&f, a, e) : err_set(e, -ENOMEM, "no memory to read a tar");
     if (ret == 0)
         ret = load_images(&f, e);

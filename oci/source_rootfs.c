@@ -63,7 +63,7 @@ static int copy_inflated(struct load *l, int fd, struct blob_writer *w, struct e
     archive_read_support_format_raw(a);
     if (archive_read_open_fd(a, fd, 256 * 1024) < ARCHIVE_WARN ||
         archive_read_next_header(a, &entry) < ARCHIVE_WARN)
-        return tar_error(a, e);
+        return tar_error(l, a, e);
     return tar_copy(l, a, w, e);
 }
 

@@ -14,6 +14,7 @@
 
 #include <signal.h>
 #include <sys/resource.h>
+#include <sys/wait.h>
 
 /* Saves to the file `out` of the place. */
 static int save(struct place *p, const struct image_ref *refs, size_t count, const char *out, struct err *e)
@@ -171,6 +172,30 @@ static void a_writer_that_fails_is_told(void **state)
     image_ref_fini(&r);
 }
 
+static void a_save_to_a_pipe_that_nobody_empties_can_be_cancelled(void **state)
+{
+    struct place *p = *state;
+    struct err e = {0};
+    struct image_ref r = stored(p, "docker.io/library/a:1", "x", 2);
+    int out[2], cancel[2];
+    assert_int_equal(pipe(out), 0);
+    assert_int_equal(pipe(cancel), 0);
+    assert_true(fcntl(out[1], F_SETPIPE_SZ, 4096) >= 0);
+    if (fork() == 0) {
+        usleep(200000);
+        _exit(write(cancel[1], "x", 1) == 1 ? 0 : 1);
+    }
+    alarm(20);
+    assert_int_equal(store_export(p->store, &r, 1, out[1], cancel[0], &e), -ECANCELED);
+    alarm(0);
+    wait(NULL);
+    assert_string_equal(e.text, "interrupted");
+    const int fds[] = {out[0], out[1], cancel[0], cancel[1]};
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+        close(fds[i]);
+    image_ref_fini(&r);
+}
+
 /* At each byte count the disk may be full. */
 static void a_disk_that_fills_up_is_told_wherever_it_happens(void **state)
 {
@@ -203,6 +228,7 @@ int main(void)
         T(no_image_is_an_empty_layout),
         T(what_the_disk_damaged_is_told),
         T(a_writer_that_fails_is_told),
+        T(a_save_to_a_pipe_that_nobody_empties_can_be_cancelled),
         T(a_disk_that_fills_up_is_told_wherever_it_happens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -16,6 +16,7 @@
 #include <archive_entry.h>
 #include <signal.h>
 #include <sys/sysmacros.h>
+#include <sys/wait.h>
 #include <sys/xattr.h>
 #include <time.h>
 
@@ -703,6 +704,38 @@ static void a_cancelled_load_ends(void **state)
     close(cancel[1]);
 }
 
+/* Cancels once the others wait in their pipe. */
+static void cancel_later(int fd)
+{
+    if (fork() == 0) {
+        usleep(200000);
+        _exit(write(fd, "x", 1) == 1 ? 0 : 1);
+    }
+}
+
+static void a_load_from_a_silent_pipe_can_be_cancelled(void **state)
+{
+    struct place *p = *state;
+    struct loaded l;
+    struct err e = {0};
+    int in[2], cancel[2], saved = dup(STDIN_FILENO);
+    assert_int_equal(pipe(in), 0);
+    assert_int_equal(pipe(cancel), 0);
+    struct source_options o = {.cancel_fd = cancel[0]};
+    dup2(in[0], STDIN_FILENO);
+    cancel_later(cancel[1]);
+    alarm(20);
+    int ret = load_with(p, "-", o, &l, &e);
+    alarm(0);
+    dup2(saved, STDIN_FILENO);
+    wait(NULL);
+    assert_int_equal(ret, -ECANCELED);
+    assert_non_null(strstr(e.text, "interrupted"));
+    const int fds[] = {saved, in[0], in[1], cancel[0], cancel[1]};
+    for (size_t i = 0; i < ARRAY_LEN(fds); i++)
+        close(fds[i]);
+}
+
 /* From standard input, which here is a pipe. */
 static void an_archive_comes_through_a_pipe(void **state)
 {
@@ -890,6 +923,7 @@ int main(void)
         T(what_is_cut_or_no_tar_is_refused),
         T(links_in_a_layout_folder_are_not_followed),
         T(a_cancelled_load_ends),
+        T(a_load_from_a_silent_pipe_can_be_cancelled),
         T(an_archive_comes_through_a_pipe),
         T(a_root_file_systems_tar_becomes_an_image),
         T(a_folder_becomes_an_image),
