@@ -14,18 +14,18 @@
 #include <errno.h>
 #include <string.h>
 
-/* Guests are of this host's architecture: another's programs would fail one by one with "Exec format error".
+/* The reference's platform: it has what the load filled in where the configuration says nothing.
+ * Guests are of this host's architecture: another's programs would fail one by one with "Exec format error".
  */
-static int check_platform(const struct image_ref *ref, const struct image_config *c,
-                          struct cubby_error *error)
+static int check_platform(const struct image_ref *ref, struct cubby_error *error)
 {
     struct platform host;
     char ours[PLATFORM_TEXT_MAX], theirs[PLATFORM_TEXT_MAX];
     platform_host(&host);
-    if (platform_match(&host, &c->platform) > 0)
+    if (platform_match(&host, &ref->platform) > 0)
         return 0;
     return fail(error, CUBBY_EIMAGE, "image '%s' is made for %s, and boxes of this host are %s", ref->name,
-                platform_text(&c->platform, theirs), platform_text(&host, ours));
+                platform_text(&ref->platform, theirs), platform_text(&host, ours));
 }
 
 static int read_config(struct cubby_images *images, const struct image_ref *ref, struct image_config *out,
@@ -67,7 +67,7 @@ static int open_from(struct box_image *b, struct cubby_images *images, const str
     ret = fd < 0 ? fd : read_config(images, &r.image, &b->config, error);
     b->present = ret == 0;
     if (ret == 0)
-        ret = check_platform(&r.image, &b->config, error);
+        ret = check_platform(&r.image, error);
     pull_result_fini(&r);
     return ret < 0 ? ret : STEAL_FD(fd);
 }

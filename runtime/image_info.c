@@ -204,13 +204,12 @@ static json_t *set_json(const char *const *list)
     return object;
 }
 
-static json_t *labels_json(const char *const *list)
+/* From the configuration: in "name=value" nothing says which '=' ends a name that has one. */
+static json_t *labels_json(const struct image_config *c)
 {
     json_t *object = json_object();
-    for (; *list; list++) {
-        const char *value = strchr(*list, '=') + 1;
-        json_object_setn_new(object, *list, (size_t)(value - *list) - 1, json_string(value));
-    }
+    for (size_t i = 0; i < c->nlabels; i++)
+        json_object_set_new(object, c->label[i].name, json_string(c->label[i].value));
     return object;
 }
 
@@ -235,7 +234,7 @@ static json_t *config_json(const struct cubby_image *i)
     json_object_set_new(c, "StopSignal", json_string(i->stop_signal));
     json_object_set_new(c, "Volumes", set_json(i->volumes));
     json_object_set_new(c, "ExposedPorts", set_json(i->ports));
-    json_object_set_new(c, "Labels", labels_json(i->labels));
+    json_object_set_new(c, "Labels", labels_json(&CONTAINER_OF(i, struct described, image)->config));
     return c;
 }
 

@@ -281,6 +281,49 @@ static void a_box_of_an_image_keeps_it_from_being_pruned(void **state)
     assert_int_equal(counts.images, 1);
 }
 
+/* An OCI layout folder whose configuration names no platform, and a label with '=' in its name. */
+static void make_layout(const char *folder)
+{
+    static const char script[] =
+        "import hashlib, io, json, os, sys, tarfile\n"
+        "os.makedirs(sys.argv[1] + '/blobs/sha256')\n"
+        "def put(data, kind):\n"
+        "    name = hashlib.sha256(data).hexdigest()\n"
+        "    open(sys.argv[1] + '/blobs/sha256/' + name, 'wb').write(data)\n"
+        "    return {'mediaType': 'application/vnd.oci.image.' + kind, 'digest': 'sha256:' + name,\n"
+        "            'size': len(data)}\n"
+        "layer = io.BytesIO()\n"
+        "with tarfile.open(fileobj=layer, mode='w') as t:\n"
+        "    t.addfile(tarfile.TarInfo('file'))\n"
+        "l = put(layer.getvalue(), 'layer.v1.tar')\n"
+        "c = put(json.dumps({'config': {'Labels': {'a=b': 'c=d'}}, 'rootfs': {'type': 'layers',\n"
+        "    'diff_ids': [l['digest']]}}).encode(), 'config.v1+json')\n"
+        "m = put(json.dumps({'schemaVersion': 2, 'config': c, 'layers': [l]}).encode(), 'manifest.v1+json')\n"
+        "open(sys.argv[1] + '/oci-layout', 'w').write('{\"imageLayoutVersion\": \"1.0.0\"}')\n"
+        "json.dump({'schemaVersion': 2, 'manifests': [m]}, open(sys.argv[1] + '/index.json', 'w'))\n";
+    char command[4096];
+    snprintf(command, sizeof(command), "python3 - '%s' <<'EOF'\n%sEOF\n", folder, script);
+    assert_int_equal(system(command), 0);
+}
+
+static void an_image_without_a_platform_is_of_this_host(void **state)
+{
+    (void)state;
+    struct cubby_error e;
+    struct cubby_load_options o = {.size = sizeof(o), .name = "bare:1"};
+    char folder[160];
+    snprintf(folder, sizeof(folder), "%s/layout", place.root);
+    make_layout(folder);
+    if (cubby_images_load(images, folder, &o, &e) != 1)
+        fail_msg("%s", e.message);
+    struct cubby_image *image = inspect("bare:1");
+    char *json = cubby_image_json(image, 0);
+    assert_non_null(strstr(json, "\"Labels\":{\"a=b\":\"c=d\"}"));
+    free(json);
+    cubby_image_free(image);
+    cubby_box_destroy(start((struct cubby_box_options){.image = "bare:1", .images = images}));
+}
+
 static void the_environment_of_a_box_goes_to_its_executions(void **state)
 {
     (void)state;
@@ -365,6 +408,7 @@ int main(int argc, char **argv)
         TEST(making_a_root_file_system_can_be_given_up),
         TEST(a_pipe_that_nobody_reads_is_an_error),
         TEST(a_box_of_an_image_keeps_it_from_being_pruned),
+        TEST(an_image_without_a_platform_is_of_this_host),
         TEST(the_environment_of_a_box_goes_to_its_executions),
         TEST(boxes_that_cannot_be_are_refused),
         TEST(a_command_line_that_is_none_is_refused),
