@@ -198,7 +198,8 @@ static void failed(struct fetch *f, int ret)
         over(f, ret);
         return;
     }
-    if (f->got >= PROGRESS_BYTES)
+    /* What is resumed gets on; what starts again with each attempt does not, however much came. */
+    if (f->got >= PROGRESS_BYTES && f->params.size >= 0)
         f->attempt = 1;
     if (ret == OCI_E_DIGEST && f->params.ops->reset)
         f->params.ops->reset(f->params.ctx);

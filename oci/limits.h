@@ -9,6 +9,12 @@
 
 #include <stdint.h>
 
+/* The largest values that a configuration may give: what depends on them is reckoned and allocated ahead. */
+#define OCI_LAYERS_MAX       65534u
+#define OCI_ENTRIES_MAX      0x7fffffffu
+#define OCI_PATH_BYTES_MAX   (1u << 20)
+#define OCI_HEADER_BYTES_MAX (64u << 20)
+
 struct oci_limits {
     uint64_t
         manifest_bytes; /* a manifest, an index, an archive's manifest.json. 4 MiB, as registries hold it */

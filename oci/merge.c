@@ -37,6 +37,15 @@ int merge_step(struct merge *m, struct err *e)
                    (unsigned long long)m->limits.entries);
 }
 
+int merge_count(const struct merge *m, struct err *e)
+{
+    if (m->stats.entries + m->folders_made <= m->limits.entries)
+        return 0;
+    return err_set(e, OCI_E_LIMIT,
+                   "the layers hold more than %llu entries, folders on their way included (entries)",
+                   (unsigned long long)m->limits.entries);
+}
+
 static void merge_free(struct merge *m)
 {
     path_buffers_destroy(m);
@@ -192,9 +201,10 @@ static int read_entries(struct layer *l, struct err *e)
     struct archive_entry *entry;
     int ret;
     while ((ret = next_entry(l, &entry, e)) > 0) {
-        if (++l->m->stats.entries > l->m->limits.entries)
-            return err_set(e, OCI_E_LIMIT, "the layers hold more than %llu entries (entries)",
-                           (unsigned long long)l->m->limits.entries);
+        l->m->stats.entries++;
+        ret = merge_count(l->m, e);
+        if (ret < 0)
+            return ret;
         ret = merge_entry(l, entry, e);
         if (ret == 0 && archive_read_data_skip(l->tar) < ARCHIVE_WARN)
             ret =

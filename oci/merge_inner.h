@@ -18,9 +18,10 @@ struct merge {
     struct oci_limits limits;
     struct merge_params params;
     struct merge_stats stats;
-    locale_t locale; /* "C": libarchive must not convert names */
-    uint16_t layer;  /* the number of the present one, from 1; the stamp of nodes that it touched */
-    uint64_t steps;  /* of looking up and pruning, by all entries: bounded, see merge_step() */
+    locale_t locale;       /* "C": libarchive must not convert names */
+    uint16_t layer;        /* the number of the present one, from 1; the stamp of nodes that it touched */
+    uint64_t folders_made; /* that no entry names; they count as entries do */
+    uint64_t steps;        /* of looking up and pruning, by all entries: bounded, see merge_step() */
 
     /* Buffers for one path (oci/merge_path.c). */
     char *clean, *target, *walk, *missing;
@@ -49,6 +50,9 @@ struct place {
 
 /* Counts a step; OCI_E_LIMIT when all entries together have taken more than honest layers do. */
 int merge_step(struct merge *m, struct err *e);
+
+/* OCI_E_LIMIT when there are more entries, and folders made on their way, than are allowed. */
+int merge_count(const struct merge *m, struct err *e);
 
 /* --- oci/merge_path.c --- */
 

@@ -179,7 +179,10 @@ static int make_missing(struct walk *w, struct err *e)
         size_t len = strcspn(name, "/");
         bool last = name[len] == '\0';
         name[len] = '\0';
-        int ret = ext4_image_mkdir(w->m->img, w->folder, name, &meta, &w->folder, e);
+        w->m->folders_made++;
+        int ret = merge_count(w->m, e);
+        if (ret == 0)
+            ret = ext4_image_mkdir(w->m->img, w->folder, name, &meta, &w->folder, e);
         if (ret < 0)
             return ret;
         name += len + !last;

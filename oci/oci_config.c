@@ -156,14 +156,14 @@ static const struct number limit_numbers[] = {
     {"config_bytes", OFFSET(limits.config_bytes), 1, INT64_MAX},
     {"index_entries", OFFSET(limits.index_entries), 1, INT64_MAX},
     {"index_depth", OFFSET(limits.index_depth), 1, INT64_MAX},
-    {"layers", OFFSET(limits.layers), 1, INT64_MAX},
+    {"layers", OFFSET(limits.layers), 1, OCI_LAYERS_MAX},
     {"blob_bytes", OFFSET(limits.blob_bytes), 1, INT64_MAX},
     {"layer_bytes", OFFSET(limits.layer_bytes), 1, INT64_MAX},
     {"image_bytes", OFFSET(limits.image_bytes), 1, INT64_MAX},
     {"inflate_ratio", OFFSET(limits.inflate_ratio), 1, INT64_MAX},
-    {"entries", OFFSET(limits.entries), 1, INT64_MAX},
-    {"path_bytes", OFFSET(limits.path_bytes), 1, INT64_MAX},
-    {"header_bytes", OFFSET(limits.header_bytes), 1, INT64_MAX},
+    {"entries", OFFSET(limits.entries), 1, OCI_ENTRIES_MAX},
+    {"path_bytes", OFFSET(limits.path_bytes), 1, OCI_PATH_BYTES_MAX},
+    {"header_bytes", OFFSET(limits.header_bytes), 1, OCI_HEADER_BYTES_MAX},
     {NULL, 0, 0, 0},
 };
 

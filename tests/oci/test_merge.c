@@ -353,6 +353,21 @@ static void entries_are_counted(void **state)
 }
 
 /* Few entries that ask for much work: links through links, and whiteouts that go through the same again. */
+/* One entry can stand for a thousand folders. */
+static void folders_on_the_way_are_counted(void **state)
+{
+    struct place *p = *state;
+    char path[100] = "";
+    for (int i = 0; i < 40; i++)
+        strcat(path, "a/");
+    p->limits.entries = 40;
+    tar_file(&p->layers[0], strcat(path, "f"), "x"); /* 40 folders and a file */
+    tar_end(&p->layers[0]);
+    refused(p, OCI_E_LIMIT, "layer 0: ", "entry 'a/a/", "more than 40 entries");
+    p->limits.entries = 41;
+    assert_int_equal(merge(p), 0);
+}
+
 static void steps_are_counted(void **state)
 {
     struct place *p = *state;
@@ -610,6 +625,7 @@ int main(void)
         WITH_PLACE(headers_are_bounded),
         WITH_PLACE(sparse_maps_must_make_sense),
         WITH_PLACE(entries_are_counted),
+        WITH_PLACE(folders_on_the_way_are_counted),
         WITH_PLACE(steps_are_counted),
         WITH_PLACE(damaged_archives_are_refused),
         WITH_PLACE(the_last_record_may_be_short),

@@ -139,6 +139,8 @@ static const struct bad {
     {"{\"downloads\": {\"parallel\": -1}}", "a number from 1 to 16"},
     {"{\"downloads\": {\"attempts\": 1.5}}", "a number from 1"},
     {"{\"limits\": {\"layers\": null}}", "a number from 1"},
+    {"{\"limits\": {\"entries\": 9223372036854775807}}", "a number from 1 to 2147483647"},
+    {"{\"limits\": {\"path_bytes\": 1048577}}", "a number from 1 to 1048576"},
     {"{\"downloads\": {\"stall\": 1}}", "downloads.stall: this key is not known"},
     {"{} x", "line 1"},
 };
