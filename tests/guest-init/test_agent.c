@@ -348,8 +348,8 @@ static void a_signal_reaches_the_leader_or_the_tree(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         struct client c;
         struct exec_request q =
-            shell("sh -c 'trap \"echo child; exit\" USR1; echo; while :; do sleep 0.05; done' & child=$!;"
-                  "trap 'sleep 0.3; echo leader; kill -9 $child 2>/dev/null; exit 5' USR1;"
+            shell("trap 'sleep 0.3; echo leader; kill -9 $child 2>/dev/null; exit 5' USR1;"
+                  "sh -c 'trap \"echo child; exit\" USR1; echo; while :; do sleep 0.05; done' & child=$!;"
                   "while :; do sleep 0.05; done");
         begin(&c, &served, &q, &o);
         struct frame f;
