@@ -20,6 +20,7 @@
 #include <grp.h>
 #include <limits.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,10 +54,14 @@ static int enter_tree(struct child *c, struct err *e)
 static int set_signals(struct child *c, struct err *e)
 {
     (void)c;
-    /* Handlers end with execve(); what is ignored stays so, and that is SIGPIPE alone. */
+    /* Handlers end with execve(), but what is ignored stays so: SIGPIPE, and whatever an agent that is not
+     * PID 1 inherited. Asked of the kernel itself, because libraries keep 32 and 33 for themselves. All zeros
+     * are SIG_DFL, without flags, restorer and mask. */
+    static const uint64_t by_default[4];
     sigset_t none;
     sigemptyset(&none);
-    signal(SIGPIPE, SIG_DFL);
+    for (int signo = 1; signo < NSIG; signo++)
+        syscall(SYS_rt_sigaction, signo, by_default, NULL, sizeof(uint64_t));
     if (sigprocmask(SIG_SETMASK, &none, NULL) < 0)
         return err_sys(e, "cannot reset the signal mask");
     return 0;
