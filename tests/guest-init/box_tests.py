@@ -137,9 +137,11 @@ def files_come_and_go(box):
 
 def files_do_not_leave_their_place(box):
     box.sh("mkdir /tmp/place && ln -s /etc /tmp/place/link")
-    for path, stage in ((b"../x", 1), (b"/etc/x", 1), (b"a//b", 1), (b"link/x", 14), (b"none/x", 14)):
+    for path in (b"../x", b"/etc/x", b"a//b", b"link/x", b"none/x"):  # the last two were not entered
         r = Agent(box.vsock).put(b"/tmp/place", [Entry(FOLDER), Entry(FILE, path)])
-        equal(r["error"], stage)
+        equal(r["error"], 1)
+    r = Agent(box.vsock).put(b"/tmp/place", [Entry(FOLDER), Entry(FOLDER, b"link"), Entry(FILE, b"link/x")])
+    equal(r["error"], 14)
     equal(box.sh("ls -A /tmp/place; ls /etc/x 2>&1 | wc -l")["out"], b"link\n1\n")
     equal(Agent(box.vsock).get(b"/proc")["errno"], 95)
     equal(Agent(box.vsock).get(b"/none")["errno"], 2)
