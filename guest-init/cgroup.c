@@ -204,6 +204,10 @@ void cgroup_read_stats(int group, struct cgroup_stats *stats)
         stats->mem_peak = strtoull(text, NULL, 10);
     if (file_get(group, "memory.events", text, sizeof(text)) == 0)
         stats->oom_kills = keyed_value(text, "oom_kill");
+    /* "oom" counts where the limit is, "oom_kill" also where the victims are: see mem_cgroup_oom() in Linux.
+     */
+    if (stats->oom_kills && file_get(group, "memory.events.local", text, sizeof(text)) == 0)
+        stats->own_ooms = keyed_value(text, "oom");
     if (file_get(group, "pids.events", text, sizeof(text)) == 0)
         stats->pids_denied = keyed_value(text, "max");
 }

@@ -20,6 +20,7 @@ struct cgroup_limits {
 struct cgroup_stats {
     uint64_t mem_peak;    /* bytes; 0 when not known */
     uint64_t oom_kills;   /* processes of the group that the OOM killer took */
+    uint64_t own_ooms;    /* how often the group ran out of memory by its own limit, not by one above it */
     uint64_t pids_denied; /* forks refused by the group's own limit */
 };
 

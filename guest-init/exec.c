@@ -59,7 +59,7 @@ static void fill_result(struct exec *x, struct msg_exited *m)
     if (m->signo && WCOREDUMP(x->status))
         m->flags |= EXIT_CORE_DUMPED;
     if (x->stats.oom_kills)
-        m->flags |= EXIT_OOM;
+        m->flags |= x->stats.own_ooms ? EXIT_OOM | EXIT_MEMORY_LIMIT : EXIT_OOM;
     if (x->stats.pids_denied)
         m->flags |= EXIT_PIDS_LIMIT;
     for (int i = 0; i < 2; i++)

@@ -112,6 +112,8 @@ bool exited_valid(const struct msg_exited *m)
         return false;
     if (m->flags & ~(uint32_t)EXIT_FLAGS_ALL || (m->signo && m->code))
         return false;
+    if (m->flags & EXIT_MEMORY_LIMIT && !(m->flags & EXIT_OOM))
+        return false;
     if (m->how == HOW_EXITED)
         return m->signo == 0;
     return m->how == HOW_TIMED_OUT || m->signo != 0;

@@ -86,7 +86,8 @@ enum exit_flags {
     EXIT_LEFTOVER = 1 << 4,      /* processes of the tree go on after their leader */
     EXIT_OOM = 1 << 5,           /* the OOM killer took some process of the tree */
     EXIT_PIDS_LIMIT = 1 << 6,    /* a fork was refused by the execution's own limit of processes */
-    EXIT_FLAGS_ALL = (1 << 7) - 1,
+    EXIT_MEMORY_LIMIT = 1 << 7,  /* with EXIT_OOM: the tree was at the execution's own limit of memory */
+    EXIT_FLAGS_ALL = (1 << 8) - 1,
 };
 struct msg_exited {
     uint8_t how;       /* enum exit_how */

@@ -17,7 +17,7 @@ from agent_client import (ARCHIVE, CONTENTS, FILE, FLAG_DETACHED, FLAG_STDERR, F
 BUILD, TEMP = sys.argv[1:3]
 READY, SHUTDOWN, BYE, EVENT = 0x60, 0x61, 0x64, 0x65
 EXITED_HOW, SIGNALED, TIMED_OUT, OOM_KILLED = 1, 2, 3, 4
-GRACE_EXPIRED, OUTPUT_CUT, LEFTOVER, OOM, PIDS_LIMIT = 4, 8, 16, 32, 64
+GRACE_EXPIRED, OUTPUT_CUT, LEFTOVER, OOM, PIDS_LIMIT, MEMORY_LIMIT = 4, 8, 16, 32, 64, 128
 CONSOLE = "console=hvc0 quiet panic=-1 reboot=t "
 
 
@@ -260,19 +260,19 @@ def left_behind_children_do_not_delay(box):
 
 def a_memory_limit_is_told_and_kept(box):
     r = box.sh("x=aaaaaaaa; while :; do x=$x$x; done", limits=(8 << 20, 0, 0))
-    equal((r["how"], r["signo"], r["flags"]), (OOM_KILLED, 9, OOM))
+    equal((r["how"], r["signo"], r["flags"]), (OOM_KILLED, 9, OOM | MEMORY_LIMIT))
     assert r["mem_peak"] <= 8 << 20, r
     equal(box.sh("echo alive")["out"], b"alive\n")
 
 
 def an_inner_oom_is_told_with_the_code(box):
     r = box.sh("sh -c 'x=aaaaaaaa; while :; do x=$x$x; done'; echo $?", limits=(8 << 20, 0, 0))
-    equal((r["how"], r["code"], r["flags"], r["out"]), (EXITED_HOW, 0, OOM, b"137\n"))
+    equal((r["how"], r["code"], r["flags"], r["out"]), (EXITED_HOW, 0, OOM | MEMORY_LIMIT, b"137\n"))
 
 
 def pid_1_survives_a_hog_without_limits(box):
     r = box.sh("x=aaaaaaaa; while :; do x=$x$x; done")
-    equal((r["how"], r["signo"]), (OOM_KILLED, 9))
+    equal((r["how"], r["signo"], r["flags"]), (OOM_KILLED, 9, OOM)) # the box's memory, not a limit of its own
     equal(box.sh("echo alive")["out"], b"alive\n")
     events = 0
     box.control.sock.settimeout(30)

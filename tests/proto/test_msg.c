@@ -170,6 +170,8 @@ static void ends_that_make_no_sense_are_refused(void **state)
         {{.how = HOW_OOM_KILLED}, false},
         {{.how = HOW_TIMED_OUT, .code = 1, .signo = 1}, false},
         {{.how = HOW_EXITED, .flags = EXIT_FLAGS_ALL + 1}, false},
+        {{.how = HOW_EXITED, .flags = EXIT_OOM | EXIT_MEMORY_LIMIT}, true},
+        {{.how = HOW_EXITED, .flags = EXIT_MEMORY_LIMIT}, false},
     };
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         const struct msg_exited *m = &cases[i].m;
