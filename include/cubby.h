@@ -459,6 +459,20 @@ CUBBY_API char *cubby_box_timeline_json(struct cubby_box *box);
 #define CUBBY_GRACE_MS       2000
 #define CUBBY_STREAM_DEFAULT (256 * 1024)
 
+#define CUBBY_PIDS_LIMIT_MAX      4194304
+#define CUBBY_CPU_LIMIT_MILLI_MIN 10
+#define CUBBY_CPU_LIMIT_MILLI_MAX (1000 * CUBBY_CPUS_MAX)
+#define CUBBY_RLIMITS_MAX         16         /* how many resources Linux knows */
+#define CUBBY_RLIM_INFINITY       UINT64_MAX /* no limit */
+
+/* A limit of each process, as setrlimit(2) sets it. */
+struct cubby_rlimit {
+    int resource;  /* RLIMIT_NOFILE… of <sys/resource.h>, 0 … 15 */
+    int reserved;  /* 0 */
+    uint64_t soft; /* in the resource's own unit: bytes, seconds, a number…; see setrlimit(2) */
+    uint64_t hard; /* at least `soft` */
+};
+
 struct cubby_exec_options {
     size_t size;
     /* The command and its arguments, NULL-terminated; required, but for CUBBY_EXEC_IMAGE. Without a slash the
@@ -479,6 +493,23 @@ struct cubby_exec_options {
     /* With CUBBY_EXEC_IMAGE: what runs in place of the image's entrypoint, whose command does not count then;
      * a list without a word is no entrypoint. NULL: the image's. */
     const char *const *entrypoint;
+    /*
+     * What all its processes together may have, at most: those that it starts count, wherever they move.
+     * Kept by a control group in the box (Linux Documentation/admin-guide/cgroup-v2.rst) below the box's
+     * own memory and CPUs, which bound every execution in any case. A box whose kernel lacks control groups
+     * refuses them: CUBBY_EUNSUPPORTED.
+     */
+    unsigned memory_limit_mib; /* memory.max, with the page cache of its files: what cannot be had without
+                                  more ends with CUBBY_OOM_KILLED. 1 … 16 Mi; 0: none */
+    unsigned pids_limit;       /* pids.max: processes and threads; one more fork(2) fails with EAGAIN.
+                                  1 … 4194304; 0: none */
+    unsigned cpu_limit_milli;  /* cpu.max: thousandths of one CPU, of each 100 ms; what wants more waits.
+                                  10 … 64000; 0: none */
+    unsigned rlimit_count;     /* of `rlimits`, at most 16 */
+    /* What each process may have, set before the command runs and inherited by all; each resource once. The
+     * rest is as in the box, where only open files differ from Linux's defaults (docs/init-contract.md). A
+     * limit that the box's kernel refuses is CUBBY_ESPAWN. */
+    const struct cubby_rlimit *rlimits;
 };
 
 #define CUBBY_EXEC_STDIN     0x1u  /* stdin comes from cubby_exec_write(); else it is /dev/null */
@@ -497,7 +528,7 @@ enum cubby_how {
     CUBBY_EXITED = 1, /* by itself */
     CUBBY_SIGNALED,   /* by a signal */
     CUBBY_TIMED_OUT,  /* its time was up; exit_code says how it ended then */
-    CUBBY_OOM_KILLED  /* the box's memory, or the execution's own, ran out */
+    CUBBY_OOM_KILLED  /* the box's memory, or the execution's own, ran out: `flags` tell which */
 };
 
 struct cubby_result {
@@ -506,11 +537,17 @@ struct cubby_result {
     int exit_code; /* 0 … 255, or -N when signal N ended the command */
     int leftover;  /* 1: processes of the command went on after it, and hold its output open: the rest was cut
                     */
-    int reserved;
+    unsigned flags; /* CUBBY_HIT_… */
     uint64_t wall_ns, user_us, system_us;
     uint64_t max_rss_bytes;     /* of its largest process */
     uint64_t memory_peak_bytes; /* of all its processes together; 0: not known */
 };
+
+/* Which limits its processes ran into until its first one ended, however that was. */
+#define CUBBY_HIT_OOM 0x1u /* the kernel killed some of them for want of memory */
+#define CUBBY_HIT_MEMORY_LIMIT                                                                               \
+    0x2u /* with CUBBY_HIT_OOM: of its own memory_limit_mib, not of the box's memory */
+#define CUBBY_HIT_PIDS_LIMIT 0x4u /* a process or thread was refused by its pids_limit */
 
 struct cubby_exec;
 

@@ -182,6 +182,18 @@ static int on_window(struct cubby_exec *x, const struct frame *f)
     return 0;
 }
 
+static unsigned hits(uint32_t flags)
+{
+    unsigned hit = 0;
+    if (flags & EXIT_OOM)
+        hit |= CUBBY_HIT_OOM;
+    if (flags & EXIT_MEMORY_LIMIT)
+        hit |= CUBBY_HIT_MEMORY_LIMIT;
+    if (flags & EXIT_PIDS_LIMIT)
+        hit |= CUBBY_HIT_PIDS_LIMIT;
+    return hit;
+}
+
 struct cubby_result exec_result_of(const struct msg_exited *m)
 {
     static const int hows[] = {
@@ -194,6 +206,7 @@ struct cubby_result exec_result_of(const struct msg_exited *m)
         .how = hows[m->how],
         .exit_code = m->signo ? -(int)m->signo : m->code,
         .leftover = (m->flags & EXIT_OUTPUT_CUT) != 0,
+        .flags = hits(m->flags),
         .wall_ns = m->wall_ns,
         .user_us = m->utime_us,
         .system_us = m->stime_us,

@@ -30,6 +30,47 @@ static int check_buffer(unsigned buffer, struct cubby_error *error)
     return 0;
 }
 
+_Static_assert(CUBBY_RLIMITS_MAX == EXEC_RLIMITS_MAX && CUBBY_RLIM_INFINITY == EXEC_RLIM_INFINITY &&
+                   CUBBY_CPU_LIMIT_MILLI_MAX <= EXEC_CPU_MAX_MILLIS,
+               "the protocol can say what the library takes");
+
+/* 0, which is no limit, or from `least` to `most`. */
+static int check_limit(const char *what, unsigned value, unsigned least, unsigned most,
+                       struct cubby_error *error)
+{
+    if (value && (value < least || value > most))
+        return fail(error, CUBBY_EARGUMENT, "%s of %u is not possible; choose %u to %u, or 0 for none", what,
+                    value, least, most);
+    return 0;
+}
+
+static int check_rlimits(const struct cubby_exec_options *o, struct cubby_error *error)
+{
+    if (o->rlimit_count > EXEC_RLIMITS_MAX)
+        return fail(error, CUBBY_EARGUMENT, "%u resource limits are too many; there are %u resources",
+                    o->rlimit_count, EXEC_RLIMITS_MAX);
+    if (o->rlimit_count && !o->rlimits)
+        return fail(error, CUBBY_EARGUMENT, "rlimit_count is %u, and rlimits is NULL", o->rlimit_count);
+    for (unsigned i = 0; i < o->rlimit_count; i++) {
+        const struct cubby_rlimit *l = &o->rlimits[i];
+        if (l->resource < 0 || l->reserved)
+            return fail(error, CUBBY_EARGUMENT, "resource limit %u: resource %d, reserved %d", i, l->resource,
+                        l->reserved);
+    }
+    return 0; /* the encoder checks the rest */
+}
+
+static int check_limits(const struct cubby_exec_options *o, struct cubby_error *error)
+{
+    int ret = check_limit("a memory limit (in MiB)", o->memory_limit_mib, 1, CUBBY_MEMORY_MIB_MAX, error);
+    if (ret == 0)
+        ret = check_limit("a limit of processes", o->pids_limit, 1, CUBBY_PIDS_LIMIT_MAX, error);
+    if (ret == 0)
+        ret = check_limit("a CPU limit (in thousandths)", o->cpu_limit_milli, CUBBY_CPU_LIMIT_MILLI_MIN,
+                          CUBBY_CPU_LIMIT_MILLI_MAX, error);
+    return ret < 0 ? ret : check_rlimits(o, error);
+}
+
 static int check(const struct cubby_exec_options *o, struct cubby_error *error)
 {
     if (!o->argv || !o->argv[0])
@@ -45,7 +86,20 @@ static int check(const struct cubby_exec_options *o, struct cubby_error *error)
         if ((*v)[0] == '=' || !strchr(*v, '='))
             return fail(error, CUBBY_EARGUMENT, "environment '%.80s' is not of the form NAME=value", *v);
     }
-    return check_buffer(o->buffer, error);
+    int ret = check_buffer(o->buffer, error);
+    return ret < 0 ? ret : check_limits(o, error);
+}
+
+static void set_limits(struct exec_request *q, const struct cubby_exec_options *o)
+{
+    q->memory_max = (uint64_t)o->memory_limit_mib << 20;
+    q->pids_max = o->pids_limit;
+    q->cpu_millis = o->cpu_limit_milli;
+    q->rlimit_count = o->rlimit_count;
+    for (unsigned i = 0; i < o->rlimit_count; i++) {
+        const struct cubby_rlimit *l = &o->rlimits[i];
+        q->rlimit[i] = (struct exec_rlimit){(uint32_t)l->resource, l->soft, l->hard};
+    }
 }
 
 static struct exec_request request_of(const struct cubby_exec *x, const struct cubby_exec_options *o)
@@ -63,6 +117,7 @@ static struct exec_request request_of(const struct cubby_exec *x, const struct c
         .window_err = x->output[1].window,
         .backlog = o->backlog,
     };
+    set_limits(&q, o);
     if (x->tty) {
         q.rows = (uint16_t)(o->rows ? o->rows : ROWS_DEFAULT);
         q.cols = (uint16_t)(o->cols ? o->cols : COLS_DEFAULT);

@@ -241,6 +241,21 @@ static inline const char *fake_arg(const struct fake *f, int i)
     return f->q.argv[i];
 }
 
+/* "memory processes CPU", and a line "resource soft hard" for each resource. */
+static inline void fake_limits(struct fake *f)
+{
+    char line[96];
+    snprintf(line, sizeof(line), "%llu %u %u\n", (unsigned long long)f->q.memory_max, f->q.pids_max,
+             f->q.cpu_millis);
+    fake_data(f, FRAME_STDOUT, line, strlen(line));
+    for (uint32_t i = 0; i < f->q.rlimit_count; i++) {
+        const struct exec_rlimit *l = &f->q.rlimit[i];
+        snprintf(line, sizeof(line), "%u %llu %llu\n", l->resource, (unsigned long long)l->soft,
+                 (unsigned long long)l->hard);
+        fake_data(f, FRAME_STDOUT, line, strlen(line));
+    }
+}
+
 static inline void fake_run_started(struct fake *f, const char *what)
 {
     if (strcmp(what, "exit") == 0) {
@@ -250,7 +265,16 @@ static inline void fake_run_started(struct fake *f, const char *what)
     } else if (strcmp(what, "timeout") == 0) {
         fake_exited(f, (struct msg_exited){.how = HOW_TIMED_OUT, .signo = SIGTERM});
     } else if (strcmp(what, "oom") == 0) {
-        fake_exited(f, (struct msg_exited){.how = HOW_OOM_KILLED, .signo = SIGKILL});
+        uint32_t flags = f->q.memory_max ? EXIT_OOM | EXIT_MEMORY_LIMIT : EXIT_OOM;
+        fake_exited(f, (struct msg_exited){.how = HOW_OOM_KILLED, .signo = SIGKILL, .flags = flags});
+    } else if (strcmp(what, "inner-oom") == 0) {
+        uint32_t flags = f->q.memory_max ? EXIT_OOM | EXIT_MEMORY_LIMIT : EXIT_OOM;
+        fake_exited(f, (struct msg_exited){.how = HOW_EXITED, .code = 3, .flags = flags});
+    } else if (strcmp(what, "bomb") == 0) {
+        fake_exited(f, (struct msg_exited){.how = HOW_EXITED, .code = 2, .flags = EXIT_PIDS_LIMIT});
+    } else if (strcmp(what, "limits") == 0) {
+        fake_limits(f);
+        fake_exit_code(f, 0);
     } else if (strcmp(what, "say") == 0) {
         fake_data(f, FRAME_STDOUT, fake_arg(f, 1), strlen(fake_arg(f, 1)));
         fake_data(f, FRAME_STDERR, fake_arg(f, 2), strlen(fake_arg(f, 2)));

@@ -14,6 +14,7 @@
 #include "tests/runtime/place.h"
 
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 
 #define PATIENCE_MS 30000
@@ -620,6 +621,91 @@ static void options_that_cannot_be_are_refused(void **state)
     refuse((struct cubby_exec_options){.argv = ok, .grace_ms = 600001}, "");
 }
 
+static void limits_reach_the_guest(void **state)
+{
+    (void)state;
+    char out[300];
+    static const struct cubby_rlimit rlimits[] = {
+        {.resource = RLIMIT_NOFILE, .soft = 64, .hard = 128},
+        {.resource = RLIMIT_CORE, .soft = 0, .hard = CUBBY_RLIM_INFINITY},
+    };
+    struct cubby_exec *x = start("limits", (struct cubby_exec_options){0});
+    read_all(x, CUBBY_STDOUT, out, sizeof(out));
+    assert_string_equal(out, "0 0 0\n");
+    cubby_exec_free(x);
+    x = start("limits", (struct cubby_exec_options){.memory_limit_mib = CUBBY_MEMORY_MIB_MAX,
+                                                    .pids_limit = 100,
+                                                    .cpu_limit_milli = 1500,
+                                                    .rlimit_count = 2,
+                                                    .rlimits = rlimits});
+    read_all(x, CUBBY_STDOUT, out, sizeof(out));
+    assert_string_equal(out, "17592186044416 100 1500\n7 64 128\n4 0 18446744073709551615\n");
+    cubby_exec_free(x);
+}
+
+static void limits_that_were_hit_are_told(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *words;
+        unsigned memory_limit_mib, flags;
+    } cases[] = {{"exit 0", 8, 0},
+                 {"oom", 0, CUBBY_HIT_OOM},
+                 {"oom", 8, CUBBY_HIT_OOM | CUBBY_HIT_MEMORY_LIMIT},
+                 {"inner-oom", 8, CUBBY_HIT_OOM | CUBBY_HIT_MEMORY_LIMIT},
+                 {"bomb", 0, CUBBY_HIT_PIDS_LIMIT}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct cubby_exec *x =
+            start(cases[i].words, (struct cubby_exec_options){.memory_limit_mib = cases[i].memory_limit_mib});
+        assert_int_equal(wait_result(x).flags, cases[i].flags);
+        cubby_exec_free(x);
+    }
+}
+
+static void refuse_rlimit(struct cubby_rlimit l, const char *words)
+{
+    static const char *const ok[] = {"x", NULL};
+    refuse((struct cubby_exec_options){.argv = ok, .rlimit_count = 1, .rlimits = &l}, words);
+}
+
+static void limits_that_cannot_be_are_refused(void **state)
+{
+    (void)state;
+    static const char *const ok[] = {"x", NULL};
+    static const struct cubby_rlimit twice[] = {{.resource = 7}, {.resource = 7}};
+    assert_int_equal(cubby_box_start(box, NULL), 0);
+    refuse((struct cubby_exec_options){.argv = ok, .memory_limit_mib = CUBBY_MEMORY_MIB_MAX + 1},
+           "a memory limit (in MiB) of 16777217");
+    refuse((struct cubby_exec_options){.argv = ok, .pids_limit = CUBBY_PIDS_LIMIT_MAX + 1}, "1 to 4194304");
+    refuse((struct cubby_exec_options){.argv = ok, .cpu_limit_milli = 9},
+           "a CPU limit (in thousandths) of 9");
+    refuse((struct cubby_exec_options){.argv = ok, .cpu_limit_milli = 64001}, "10 to 64000");
+    refuse((struct cubby_exec_options){.argv = ok, .rlimit_count = 17, .rlimits = twice}, "too many");
+    refuse((struct cubby_exec_options){.argv = ok, .rlimit_count = 1}, "rlimits is NULL");
+    refuse((struct cubby_exec_options){.argv = ok, .rlimit_count = 2, .rlimits = twice}, "limited twice");
+    refuse_rlimit((struct cubby_rlimit){.resource = -1}, "resource -1");
+    refuse_rlimit((struct cubby_rlimit){.resource = 16}, "no resource 16");
+    refuse_rlimit((struct cubby_rlimit){.resource = 7, .reserved = 1}, "reserved 1");
+    refuse_rlimit((struct cubby_rlimit){.resource = 7, .soft = 2, .hard = 1}, "above its hard limit");
+}
+
+/* As a program hands them over that was built when limits were not known. */
+static void options_of_an_older_header_have_no_limits(void **state)
+{
+    (void)state;
+    static const char *const argv[] = {"limits", NULL};
+    struct cubby_exec_options o = {.argv = argv};
+    char out[64];
+    struct cubby_exec *x;
+    memset(&o.memory_limit_mib, 0xff, sizeof(o) - offsetof(struct cubby_exec_options, memory_limit_mib));
+    o.size = offsetof(struct cubby_exec_options, memory_limit_mib);
+    assert_int_equal(cubby_box_start(box, NULL), 0);
+    assert_int_equal(cubby_exec_start(&x, box, &o, NULL), 0);
+    read_all(x, CUBBY_STDOUT, out, sizeof(out));
+    assert_string_equal(out, "0 0 0\n");
+    cubby_exec_free(x);
+}
+
 static void handles_that_are_missing_are_refused(void **state)
 {
     (void)state;
@@ -695,6 +781,10 @@ int main(int argc, char **argv)
         TEST(fifty_executions_at_once_are_independent),
         TEST(the_environment_is_sent_as_given),
         TEST(options_that_cannot_be_are_refused),
+        TEST(limits_reach_the_guest),
+        TEST(limits_that_were_hit_are_told),
+        TEST(limits_that_cannot_be_are_refused),
+        TEST(options_of_an_older_header_have_no_limits),
         TEST(handles_that_are_missing_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
