@@ -130,6 +130,14 @@ static int set_value(const struct opt *o, void *settings, const char *text, char
         if (!parse_memory(text, &n))
             return wrong(why, "--%s: '%.60s' is not a size; write 512M or 2G", o->name, text);
         return set_range(o, field, n, text, why);
+    case OPT_PARTS:
+        if (!parse_thousandths(text, &n))
+            return wrong(why, "--%s: '%.60s' is not a number such as 2 or 0.5", o->name, text);
+        if (n < o->min || n > o->max)
+            return wrong(why, "--%s: '%.60s' is out of range; choose %g to %g", o->name, text,
+                         (double)o->min / 1000, (double)o->max / 1000);
+        *(uint64_t *)field = n;
+        return 0;
     case OPT_DURATION:
         if (!parse_duration(text, &n) || (o->max && n > o->max))
             return wrong(why, "--%s: '%.60s' is not a duration, or too long; write 500ms, 10s, 2m or 1h",

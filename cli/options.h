@@ -20,6 +20,7 @@ enum opt_type {
     OPT_LIST,     /* struct word_list; may be repeated */
     OPT_NUMBER,   /* uint64_t, min to max */
     OPT_MEMORY,   /* uint64_t MiB, min to max */
+    OPT_PARTS,    /* uint64_t thousandths, min to max, written as a decimal fraction */
     OPT_DURATION, /* uint64_t milliseconds, up to max; 0: no bound */
 };
 

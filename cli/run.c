@@ -9,7 +9,9 @@
 #include "cli/pull_view.h"
 #include "cli/session.h"
 #include "cli/timeline.h"
+#include "cli/ulimit.h"
 
+#include <inttypes.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,7 +21,8 @@
 
 struct run_settings {
     uint64_t memory_mib, disk_mib, cpus, timeout_ms, boot_timeout_ms;
-    struct word_list env, env_files, insecure;
+    uint64_t memory_limit_mib, pids_limit, cpu_limit_milli; /* of the command */
+    struct word_list env, env_files, insecure, ulimits;
     const char *workdir, *user, *rootfs, *kernel, *assets, *timeline, *platform, *entrypoint;
     unsigned pull;
     bool interactive, tty, verbose, quiet;
@@ -31,6 +34,7 @@ struct run {
     char **command;
     struct cubby_images *images;
     struct environment env;
+    struct ulimits ulimits;
     struct cubby_box *box;
     struct session session;
 };
@@ -50,17 +54,26 @@ static int code_of_error(int code)
     }
 }
 
-static int code_of_result(const struct cubby_result *r)
+/* Limits that the command ran into, whatever became of it: it may not tell itself why it failed. */
+static void tell_limits(const struct run_settings *s, const struct cubby_result *r)
 {
-    switch (r->how) {
-    case CUBBY_TIMED_OUT:
+    const char *who = r->how == CUBBY_OOM_KILLED ? "the command" : "a process of the command";
+    if (r->flags & CUBBY_HIT_MEMORY_LIMIT)
+        complain(0, "%s was killed: it reached its --memory-limit of %" PRIu64 " MiB", who,
+                 s->memory_limit_mib);
+    else if (r->flags & CUBBY_HIT_OOM || r->how == CUBBY_OOM_KILLED)
+        complain(0, "%s was killed: the box ran out of memory; try more with --memory", who);
+    if (r->flags & CUBBY_HIT_PIDS_LIMIT)
+        complain(0, "the command reached its --pids-limit of %" PRIu64 ": it could not start more processes",
+                 s->pids_limit);
+}
+
+static int code_of_result(const struct run_settings *s, const struct cubby_result *r)
+{
+    tell_limits(s, r);
+    if (r->how == CUBBY_TIMED_OUT)
         return complain(EXIT_TIMED_OUT, "the command was ended: it took longer than its --timeout");
-    case CUBBY_OOM_KILLED:
-        return complain(EXIT_SIGNAL + 9,
-                        "the command was killed: the box ran out of memory; try more with --memory");
-    default:
-        return r->exit_code < 0 ? EXIT_SIGNAL - r->exit_code : r->exit_code;
-    }
+    return r->exit_code < 0 ? EXIT_SIGNAL - r->exit_code : r->exit_code;
 }
 
 /* The console's last lines tell why a guest did not boot, or crashed. */
@@ -164,6 +177,11 @@ static int start_exec(struct run *r, struct cubby_error *e)
         .workdir = s->workdir,
         .user = s->user,
         .timeout_ms = s->timeout_ms,
+        .memory_limit_mib = (unsigned)s->memory_limit_mib,
+        .pids_limit = (unsigned)s->pids_limit,
+        .cpu_limit_milli = (unsigned)s->cpu_limit_milli,
+        .rlimits = r->ulimits.limits,
+        .rlimit_count = r->ulimits.count,
     };
     /* One word, as with Docker; an empty one takes the image's away. */
     const char *const entrypoint[] = {s->entrypoint && s->entrypoint[0] ? s->entrypoint : NULL, NULL};
@@ -209,7 +227,7 @@ static int run_in_box(struct run *r)
     if (cubby_exec_wait(s->exec, 0, &result, &e) < 0)
         return told(r, &e);
     int code = failure_of_stream(s);
-    return code ? code : code_of_result(&result);
+    return code ? code : code_of_result(r->settings, &result);
 }
 
 static int show_timeline(struct run *r, int code)
@@ -224,7 +242,8 @@ static int show_timeline(struct run *r, int code)
     return code;
 }
 
-static int fill_environment(struct run *r, char why[USAGE_TEXT_MAX])
+/* What the command gets beside its words: variables and limits. */
+static int fill_lists(struct run *r, char why[USAGE_TEXT_MAX])
 {
     const struct run_settings *s = r->settings;
     for (size_t i = 0; i < s->env_files.count; i++) {
@@ -233,6 +252,10 @@ static int fill_environment(struct run *r, char why[USAGE_TEXT_MAX])
     }
     for (size_t i = 0; i < s->env.count; i++) {
         if (environment_add(&r->env, s->env.words[i], why) < 0)
+            return -1;
+    }
+    for (size_t i = 0; i < s->ulimits.count; i++) {
+        if (ulimits_add(&r->ulimits, s->ulimits.words[i], why) < 0)
             return -1;
     }
     return 0;
@@ -254,6 +277,9 @@ static const char *check_image(const struct run_settings *s, const char *image, 
 static const char *check(const struct run_settings *s, const char *image, char **command)
 {
     const char *problem = check_image(s, image, command);
+    uint64_t memory_mib = s->memory_mib ? s->memory_mib : CUBBY_MEMORY_MIB_DEFAULT;
+    if (!problem && s->memory_limit_mib > memory_mib)
+        problem = "--memory-limit is more than the box has; give it more with --memory";
     if (!problem && s->workdir && s->workdir[0] != '/')
         problem = "--workdir must start with '/'";
     if (!problem && s->tty && s->interactive && !isatty(STDIN_FILENO))
@@ -271,7 +297,7 @@ static int run_run(const void *settings, char **words, char **command)
     r.session.interactive = s->interactive;
     r.session.tty = s->tty;
     const char *problem = check(s, r.image, command);
-    if (!problem && fill_environment(&r, why) < 0)
+    if (!problem && fill_lists(&r, why) < 0)
         problem = why;
     if (problem) {
         environment_fini(&r.env);
@@ -307,6 +333,18 @@ static const struct opt run_options[] = {
      "end the command after 10s, 2m, 1h…: SIGTERM, and SIGKILL 2 s later\n"
      "to all its processes; exit code 124",
      AT(timeout_ms), 0, 0},
+    {"memory-limit", 0, OPT_MEMORY, "SIZE",
+     "memory of the command's processes together, within the box's: what\n"
+     "needs more is killed, with exit code 137",
+     AT(memory_limit_mib), 1, CUBBY_MEMORY_MIB_MAX},
+    {"cpu-limit", 0, OPT_PARTS, "N", "CPU time of them: 0.5 is half of one CPU", AT(cpu_limit_milli),
+     CUBBY_CPU_LIMIT_MILLI_MIN, CUBBY_CPU_LIMIT_MILLI_MAX},
+    {"pids-limit", 0, OPT_NUMBER, "N", "how many processes and threads the command may have at once",
+     AT(pids_limit), 1, CUBBY_PIDS_LIMIT_MAX},
+    {"ulimit", 0, OPT_LIST, "NAME=SOFT[:HARD]",
+     "limit of each process: nofile=1024:2048, core=0, stack=unlimited…; may\n"
+     "be repeated",
+     AT(ulimits), 0, 0},
     {"env", 'e', OPT_LIST, "NAME=VALUE", "set a variable for the command; NAME alone: as it is here", AT(env),
      0, 0},
     {"env-file", 0, OPT_LIST, "FILE", "set those of a file, one on a line", AT(env_files), 0, 0},

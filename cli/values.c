@@ -92,6 +92,12 @@ bool parse_memory(const char *text, uint64_t *mib)
     return true;
 }
 
+bool parse_thousandths(const char *text, uint64_t *thousandths)
+{
+    static const struct unit units[] = {{"", 1000}, {NULL, 0}};
+    return parse_amount(text, units, thousandths);
+}
+
 bool parse_number(const char *text, uint64_t max, uint64_t *out)
 {
     uint64_t n = 0;

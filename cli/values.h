@@ -20,6 +20,10 @@ bool parse_memory(const char *text, uint64_t *mib);
 /* "812 B", "45.6 MiB", "1.2 GiB": at most 10 characters. Returns `out`. */
 char *format_size(uint64_t bytes, char out[SIZE_TEXT_MAX]);
 
+/* "2", "0.5", "1.25", in thousandths. False for anything else, for 0 and for more than three digits behind
+ * the point that are not 0. */
+bool parse_thousandths(const char *text, uint64_t *thousandths);
+
 /* How long ago `then` was at `now`, both in seconds since 1970: "5 seconds ago", "3 weeks ago". Returns
  * `out`. */
 char *format_ago(int64_t then, int64_t now, char out[AGO_TEXT_MAX]);

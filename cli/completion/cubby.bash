@@ -43,6 +43,11 @@ _cubby() {
     mapfile -t COMPREPLY < <(compgen -v -- "$cur")
     return
     ;;
+  --ulimit)
+    _cubby_reply "$(printf '%s=\n' as core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack)"
+    [ ${#COMPREPLY[@]} = 0 ] || compopt -o nospace
+    return
+    ;;
   --pull)
     _cubby_reply 'missing always never'
     return

@@ -29,7 +29,7 @@ trap 'rm -rf "$CUBBY_HOME"' EXIT
 mkdir "$CUBBY_HOME/tree" && echo x >"$CUBBY_HOME/tree/file"
 cubby image load --quiet --name localhost/some/thing:v1 "$CUBBY_HOME/tree" >&2
 
-echo 1..17
+echo 1..18
 expect 'commands' run cubby r
 expect 'commands behind help' doctor cubby help 'do'
 expect 'options of a command' --memory cubby run --me
@@ -46,4 +46,5 @@ expect 'files to load' lab/run cubby image load lab/r
 expect 'files behind -o' lab/run cubby image save -o lab/r
 expect 'words of a choice' never cubby run --pull n
 expect 'words of a format' json cubby images --format ''
+expect 'names of limits' nofile= cubby run --ulimit nof
 expect 'nothing behind --' '' cubby run -- --me

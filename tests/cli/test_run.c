@@ -132,6 +132,30 @@ static void exit_codes_follow_the_shell(void **state)
     expect("cubby run -- nouser", 125, "no such user");
 }
 
+static void limits_reach_the_command(void **state)
+{
+    (void)state;
+    struct command c;
+    start(&c, "cubby run --memory-limit 64M --pids-limit 100 --cpu-limit 1.5 --ulimit nofile=64:128 --ulimit "
+              "core=1 "
+              "--ulimit=stack=unlimited --ulimit core=0 -- limits");
+    assert_int_equal(finish(&c), 0);
+    assert_string_equal(c.text_out,
+                        "67108864 100 1500\n7 64 128\n4 0 0\n3 18446744073709551615 18446744073709551615\n");
+    assert_string_equal(c.text_err, "");
+}
+
+static void a_limit_that_was_hit_is_told(void **state)
+{
+    (void)state;
+    expect("cubby run -- oom", 137, "the command was killed: the box ran out of memory");
+    expect("cubby run --memory-limit 64M -- oom", 137,
+           "the command was killed: it reached its --memory-limit of 64 MiB");
+    expect("cubby run -- inner-oom", 3, "a process of the command was killed: the box");
+    expect("cubby run --memory-limit 1G --memory 2G -- inner-oom", 3, "its --memory-limit of 1024 MiB");
+    expect("cubby run --pids-limit 40 -- bomb", 2, "reached its --pids-limit of 40");
+}
+
 static void streams_come_back_apart_and_unchanged(void **state)
 {
     (void)state;
@@ -196,6 +220,14 @@ static void mistakes_are_one_line_and_125(void **state)
         {"cubby pull", "no image; as in"},
         {"cubby image rm", "no image is named"},
         {"cubby run --cpus 0 -- true", "choose 1 to 64"},
+        {"cubby run --pids-limit 0 -- true", "--pids-limit: '0' is out of range; choose 1 to 4194304"},
+        {"cubby run --pids-limit -1 -- true", "'-1' is not a number"},
+        {"cubby run --memory-limit 0 -- true", "'0' is not a size"},
+        {"cubby run --memory-limit 1G -- true", "--memory-limit is more than the box has"},
+        {"cubby run --cpu-limit 0.001 -- true", "choose 0.01 to 64"},
+        {"cubby run --cpu-limit half -- true", "'half' is not a number such as 2 or 0.5"},
+        {"cubby run --ulimit nofile -- true", "'nofile' is not of the form NAME=SOFT[:HARD]"},
+        {"cubby run --ulimit nofiles=1 -- true", "no limit is called 'nofiles'; there are as, core,"},
         {"cubby run --cpus 1000 -- true", "out of range"},
         {"cubby run --memory 1 -- true", "choose 32 to"},
         {"cubby run --timeout soon -- true", "not a duration"},
@@ -429,6 +461,8 @@ int main(int argc, char **argv)
     signal(SIGPIPE, SIG_IGN);
     const struct CMUnitTest tests[] = {
         TEST(exit_codes_follow_the_shell),
+        TEST(limits_reach_the_command),
+        TEST(a_limit_that_was_hit_is_told),
         TEST(streams_come_back_apart_and_unchanged),
         TEST(stdin_is_passed_on_only_when_asked_for),
         TEST(the_environment_has_what_was_asked_for_and_no_more),

@@ -11,6 +11,7 @@
 #include "cli/environment.h"
 #include "cli/pull_view.h"
 #include "cli/timeline.h"
+#include "cli/ulimit.h"
 #include "cli/values.h"
 
 #include <stdlib.h>
@@ -107,6 +108,72 @@ static void sizes_are_read_exactly(void **state)
         if (parse_memory(bad[i], &mib))
             fail_msg("'%s' was taken for a size", bad[i]);
     }
+}
+
+static void fractions_are_read_exactly(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text;
+        uint64_t thousandths;
+    } good[] = {{"1", 1000}, {"0.5", 500}, {"1.25", 1250}, {"64", 64000}, {"0.001", 1}, {"1.5000", 1500}};
+    static const char *const bad[] = {"", "0", "0.0", ".5", "1.", "-1", "1,5", "1.0005", "1e3", "1.5x"};
+    uint64_t n;
+    for (size_t i = 0; i < LEN(good); i++)
+        assert_true(parse_thousandths(good[i].text, &n) && n == good[i].thousandths);
+    for (size_t i = 0; i < LEN(bad); i++) {
+        if (parse_thousandths(bad[i], &n))
+            fail_msg("'%s' was taken for a fraction", bad[i]);
+    }
+}
+
+static void limits_of_processes_have_names(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *word;
+        int resource;
+        uint64_t soft, hard;
+    } good[] = {{"nofile=1024:2048", 7, 1024, 2048},
+                {"core=0", 4, 0, 0},
+                {"as=1:unlimited", 9, 1, UINT64_MAX},
+                {"stack=-1", 3, UINT64_MAX, UINT64_MAX},
+                {"rttime=18446744073709551614", 15, UINT64_MAX - 1, UINT64_MAX - 1}};
+    static const struct {
+        const char *word, *words;
+    } bad[] = {{"", "form NAME=SOFT"},
+               {"nofile", "form NAME=SOFT"},
+               {"=1", "no limit is called ''; there are as"},
+               {"NOFILE=1", "no limit is called 'NOFILE'"},
+               {"nofil=1", "sigpending, stack"},
+               {"nofile=", "whole number"},
+               {"nofile=:", "whole number"},
+               {"nofile=1:", "whole number"},
+               {"nofile=:1", "whole number"},
+               {"nofile=1:2:3", "whole number"},
+               {"nofile=1k", "whole number"},
+               {"nofile=-2", "whole number"},
+               {"nofile=18446744073709551616", "whole number"},
+               {"nofile=111111111111111111111111111111111111111111111", "whole number"},
+               {"nofile=2:1", "soft limit is above"},
+               {"nofile=unlimited:1", "soft limit is above"}};
+    char why[USAGE_TEXT_MAX];
+    struct ulimits u = {0};
+    for (size_t i = 0; i < LEN(good); i++) {
+        if (ulimits_add(&u, good[i].word, why) < 0)
+            fail_msg("%s: %s", good[i].word, why);
+        assert_int_equal(u.count, i + 1);
+        assert_int_equal(u.limits[i].resource, good[i].resource);
+        assert_true(u.limits[i].soft == good[i].soft && u.limits[i].hard == good[i].hard);
+    }
+    assert_int_equal(ulimits_add(&u, "core=5", why), 0); /* in the place of the other */
+    assert_int_equal(u.count, LEN(good));
+    assert_int_equal(u.limits[1].soft, 5);
+    for (size_t i = 0; i < LEN(bad); i++) {
+        if (ulimits_add(&u, bad[i].word, why) == 0 || !strstr(why, bad[i].words))
+            fail_msg("'%s': '%s'", bad[i].word, why);
+    }
+    assert_int_equal(u.count, LEN(good));
 }
 
 static void numbers_are_decimal_and_bounded(void **state)
@@ -563,6 +630,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(durations_are_read_exactly),
         cmocka_unit_test(sizes_are_read_exactly),
+        cmocka_unit_test(fractions_are_read_exactly),
+        cmocka_unit_test(limits_of_processes_have_names),
         cmocka_unit_test(numbers_are_decimal_and_bounded),
         cmocka_unit_test(sizes_and_times_are_told_in_a_few_characters),
         cmocka_unit_test(a_line_of_a_pull_fits_the_terminal),
