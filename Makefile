@@ -196,9 +196,9 @@ demo: deps ## build everything and run a command in a virtual machine of its own
 	+$(Q)$(MAKE) -j$(shell nproc) programs assets lab
 	$(Q)tools/demo
 
-bench: all lab ## measure against QEMU microvm in one lab session; writes build/bench/
+bench: all lab ## boots beside QEMU microvm, executions beside fork and execve, merges beside tar; writes build/bench/
 	$(Q)tests/bench/run
-	+$(Q)$(MAKE) build/merge-layers && tests/bench/merge
+	+$(Q)$(MAKE) bench-exec build/merge-layers && tests/bench/run exec && tests/bench/merge
 
 SECONDS ?= 60
 fuzz: ## run each fuzz target for SECONDS=60; new inputs stay in build/fuzz/

@@ -15,3 +15,16 @@ tests: $(B)/tests/oci/pull_driver
 python-registry: build/python-registry
 build/python-registry: tests/lab/python-image
 	@tests/lab/python-image $@
+
+# tests/bench/run: the driver on the host, and what it measures beside in the guest.
+$(B)/tests/bench/exec: $(B)/obj/tests/bench/exec.o $(foreach l,runtime $(USES_runtime),$(call lib,$(l)))
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $< $(call libs,runtime)
+build/tests/bench/spawn: tests/bench/spawn.c
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)musl-gcc -std=gnu11 $(WARN) -D_GNU_SOURCE -O2 -static -s -o $@ $<
+
+.PHONY: bench-exec
+bench-exec: $(B)/tests/bench/exec build/tests/bench/spawn
