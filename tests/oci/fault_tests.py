@@ -12,8 +12,9 @@ import time
 from pulls import (BASE, CANCELED, DIGEST, FORMAT, IMPATIENT, LIMIT, NOSPACE, NOT_FOUND, NO_HOST, REFUSED, REGISTRY,
                    STALLED, TEMP, TLS, TOP, UNAUTHORIZED, UNSUPPORTED, Outcome, Place, insecure, login, many, one, ref,
                    registry, run, two)
-from servers import (OCI_MANIFEST, Certificate, Image, Proxy, Registry, Server, change, cut, digest_of, flip, free_port,
-                     ignore_range, redirect, stall, status, without_length)
+from servers import (OCI_MANIFEST, Certificate, Image, Proxy, Registry, Server, announce, change, cut, digest_of, flip,
+                     free_port, ignore_range, redirect, stall, status, without_length)
+
 
 tls = Certificate(TEMP)
 subprocess.run(f"htpasswd -Bbn user secret >{TEMP}/htpasswd", shell=True, check=True)
@@ -88,6 +89,52 @@ def a_later_pull_resumes():
     place.pull(ref("library/python:slim", proxy)).ok()
     place.holds(one)
     assert [r[2].get("Range") for r in proxy.seen(big["digest"])] == ["bytes=150000-"]
+    proxy.stop()
+
+
+def a_wrong_answer_to_a_range_keeps_what_is_there():
+    wrong = {"416": status(416), "length": announce(Content_Length="7"), "more": announce(Content_Length="2500000"),
+             "range": announce(Content_Range="bytes 2000000-2999999/3000000")}
+    big, whole = one.layers[0]["digest"], sum(map(len, one.blobs.values()))
+    for what, fault in wrong.items():
+        proxy = Proxy(registry)
+        proxy.fail("GET .*/blobs/" + big, cut(1_000_000))
+        proxy.fail("GET .*/blobs/" + big, fault)
+        place = Place(insecure(proxy))
+        done = place.pull(ref("library/python:slim", proxy)).ok(blobs=3)
+        place.holds(one)
+        # The next request is for the whole; of that, what was there is passed over.
+        ranges = [r[2].get("Range") for r in proxy.seen("GET .*/blobs/" + big)]
+        assert ranges == [None, "bytes=1000000-", None], (what, ranges)
+        assert done.last["bytes"] == whole, (what, done.last)
+        if what == "range":  # of which the whole has none
+            proxy.stop()
+            continue
+        # It does not go on for ever, and a later pull has the bytes still.
+        proxy.fail("GET .*/blobs/" + big, cut(100_000))
+        proxy.fail("GET .*/blobs/" + big, fault, times=100)
+        place, before = Place(insecure(proxy)), len(proxy.seen(big))
+        place.pull(ref("library/python:slim", proxy)).failed(DIGEST, proxy.host, big)
+        assert len(proxy.seen(big)) - before == 3, what
+        proxy.faults.clear()
+        proxy.requests.clear()
+        place.pull(ref("library/python:slim", proxy)).ok()
+        place.holds(one)
+        assert [r[2].get("Range") for r in proxy.seen(big)] == ["bytes=100000-"], what
+        proxy.stop()
+
+
+def a_large_manifest_is_not_tried_for_ever():
+    proxy = Proxy(registry)
+    fat = json.dumps({**json.loads(one.manifest), "annotations": {"of": "x" * 200_000}}).encode()
+    registry.put_manifest("library/python", "fat", fat, OCI_MANIFEST)
+    proxy.fail("GET .*/manifests/", cut(150_000), times=1000)
+    name = ref("library/python:fat", proxy)
+    place = Place(insecure(proxy))
+    place.pull(name).failed(STALLED, "cut", proxy.host, name)
+    assert len(proxy.requests) == 3  # as many as attempts, however much each one brings
+    proxy.faults.clear()
+    place.pull(name).ok(blobs=3, manifest=digest_of(fat))
     proxy.stop()
 
 
@@ -347,6 +394,8 @@ run([
     progress_starts_the_count_anew,
     connections_reset_under_tls,
     a_later_pull_resumes,
+    a_wrong_answer_to_a_range_keeps_what_is_there,
+    a_large_manifest_is_not_tried_for_ever,
     a_server_without_ranges,
     what_passes_is_tried_again,
     a_slow_server_is_no_stalled_one,

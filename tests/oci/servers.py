@@ -412,6 +412,33 @@ def stall(after, seconds=30):
     return action
 
 
+def trickle(handler, proxy):
+    """A byte of the answer's body at a time; the whole would take longer than anybody waits."""
+    code, headers, body = proxy.ask(handler)
+    handler.send_response(code)
+    for name, value in headers.items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    try:
+        for at in range(len(body)):
+            handler.wfile.write(body[at:at + 1])
+            time.sleep(0.1)
+    except OSError:
+        pass  # nobody listens any more
+    handler.close_connection = True
+
+
+def announce(**changed):
+    """The answer with other headers than are true."""
+
+    def action(handler, proxy):
+        code, headers, body = proxy.ask(handler)
+        proxy.send(handler, code, {**headers, **{k.replace("_", "-"): v for k, v in changed.items()}}, body)
+        handler.close_connection = True
+
+    return action
+
+
 def change(function):
     """The body changed by `function`, with a Content-Length that is true."""
 
