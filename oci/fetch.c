@@ -116,6 +116,7 @@ static int send_request(struct fetch *f)
         .accept = f->params.accept,
         .authorization = auth_value(r->auth, &f->endpoint.origin, f->scope),
         .offset = f->from,
+        .total_ms = f->params.size < 0 ? r->config->document_timeout_ms : 0,
         .ops = &fetch_http_ops,
         .ctx = f,
     };

@@ -13,7 +13,7 @@ from pulls import (BASE, CANCELED, DIGEST, FORMAT, IMPATIENT, LIMIT, NOSPACE, NO
                    STALLED, TEMP, TLS, TOP, UNAUTHORIZED, UNSUPPORTED, Outcome, Place, insecure, login, many, one, ref,
                    registry, run, two)
 from servers import (OCI_MANIFEST, Certificate, Image, Proxy, Registry, Server, announce, change, cut, digest_of, flip,
-                     free_port, ignore_range, redirect, stall, status, without_length)
+                     free_port, ignore_range, redirect, stall, status, trickle, without_length)
 
 
 tls = Certificate(TEMP)
@@ -138,6 +138,25 @@ def a_large_manifest_is_not_tried_for_ever():
     proxy.stop()
 
 
+def documents_that_trickle_are_given_up():
+    proxy = Proxy(registry)
+    name, impatient = ref("library/python:slim", proxy), {"document_timeout_ms": 600, "attempts": 2}
+    proxy.fail("GET .*/manifests/", trickle, times=2)
+    start = time.monotonic()
+    place = Place(insecure(proxy), impatient)
+    place.pull(name).failed(STALLED, "not whole after 600 ms", "127.0.0.1", name)
+    assert 1.2 < time.monotonic() - start < 8 and len(proxy.requests) == 2
+    bearer = {"WWW-Authenticate": f'Bearer realm="{proxy.url}/token",service="s"'}
+    proxy.fail("GET .*/manifests/", status(401, bearer), times=2)
+    proxy.fail("GET /token", trickle, times=2)
+    place.pull(name).failed(STALLED, "not whole after 600 ms", name)
+    assert len(proxy.seen("GET /token")) == 2
+    proxy.fail("GET .*/manifests/", trickle)
+    place.pull(name).ok(blobs=3)  # the second attempt
+    place.holds(one)
+    proxy.stop()
+
+
 def a_server_without_ranges():
     proxy = Proxy(registry)
     big = one.layers[0]["digest"]
@@ -175,7 +194,7 @@ def what_passes_is_tried_again():
 def a_slow_server_is_no_stalled_one():
     proxy = Proxy(registry)
     proxy.bytes_per_second = 1_500_000
-    place = Place(insecure(proxy), {"stall_timeout_ms": 1200, "attempts": 1})
+    place = Place(insecure(proxy), {"stall_timeout_ms": 1200, "document_timeout_ms": 1000, "attempts": 1})
     start = time.monotonic()
     place.pull(ref("library/python:slim", proxy)).ok()
     assert time.monotonic() - start > 1.8
@@ -396,6 +415,7 @@ run([
     a_later_pull_resumes,
     a_wrong_answer_to_a_range_keeps_what_is_there,
     a_large_manifest_is_not_tried_for_ever,
+    documents_that_trickle_are_given_up,
     a_server_without_ranges,
     what_passes_is_tried_again,
     a_slow_server_is_no_stalled_one,
