@@ -255,7 +255,7 @@ class TokenServer(Server):
 
     def __init__(self, folder, users, tls=None):
         super().__init__(tls=tls)
-        self.users, self.refresh_tokens, self.status = users, {}, 200
+        self.users, self.refresh_tokens, self.status, self.seconds = users, {}, 200, 300
         self.cert, self.key = os.path.join(folder, "token-cert.pem"), os.path.join(folder, "token-key.pem")
         subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", self.key, "-out",
                         self.cert, "-days", "2", "-subj", "/CN=token"], check=True, capture_output=True)
@@ -297,7 +297,7 @@ class TokenServer(Server):
             return
         # Nobody in particular may pull from public/… only.
         allowed = [s for s in scopes if user or s.startswith("repository:public/")]
-        body = json.dumps({name: self.sign(user, allowed), "expires_in": 300}).encode()
+        body = json.dumps({name: self.sign(user, allowed), "expires_in": self.seconds}).encode()
         self.reply(handler, 200, {"Content-Type": "application/json"}, body)
 
     def who(self, handler):
