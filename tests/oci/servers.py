@@ -50,13 +50,13 @@ def digest_of(data):
 # --- images --------------------------------------------------------------------------------------------------
 
 
-def make_layer(files):
+def make_layer(files, mode=0o644):
     """A gzip layer of {name: bytes}, and the digest of its inflated bytes."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for name, data in files.items():
             info = tarfile.TarInfo(name)
-            info.size = len(data)
+            info.size, info.mode = len(data), mode
             tar.addfile(info, io.BytesIO(data))
     plain = out.getvalue()
     return gzip.compress(plain, 1, mtime=0), digest_of(plain)
