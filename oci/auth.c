@@ -325,7 +325,14 @@ static int start_job(struct auth_job *j, const struct challenge *c, const struct
     if (ret < 0) {
         no_memory(e);
     } else {
-        struct http_params p = {.url = url, .form = form, .authorization = basic, .ops = &ops, .ctx = j};
+        const struct http_params p = {
+            .url = url,
+            .total_ms = http_config(j->auth->http)->document_timeout_ms,
+            .form = form,
+            .authorization = basic,
+            .ops = &ops,
+            .ctx = j,
+        };
         ret = http_start(j->auth->http, &p, &j->request, e);
     }
     free(url);

@@ -33,7 +33,9 @@ struct fetch_params {
     const char *selector; /* tag or digest */
     const char *accept;   /* or NULL */
     bool head;
-    int64_t size; /* bytes of the whole; -1: not known */
+    /* Bytes of the whole; -1: not known, but little: a document, which is not resumed, and of which each
+     * attempt has config->document_timeout_ms. */
+    int64_t size;
     const struct fetch_ops *ops;
     void *ctx;
 };

@@ -150,3 +150,8 @@ uint64_t http_count(const struct http *h)
 {
     return h->count;
 }
+
+const struct oci_config *http_config(const struct http *h)
+{
+    return h->config;
+}

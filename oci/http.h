@@ -8,7 +8,8 @@
  *     from https;
  *   - a redirect to another origin (scheme, host or port) does not take the Authorization header along, and
  *     one of a POST is not followed, as its body holds secrets;
- *   - a time-out is one without any byte, never one on the whole;
+ *   - a time-out is one without any byte; one on the whole only where the request has one (`total_ms`). What
+ *     came while the loop was away, in our own long work, is looked at before a host is called silent;
  *   - headers, redirects and URLs are bounded;
  *   - failures come as classes: OCI_E_NO_HOST, OCI_E_REFUSED, OCI_E_TLS, -ETIMEDOUT (the host fell silent),
  *     -ECONNRESET (the connection was cut), OCI_E_REGISTRY (no HTTP, or an answer beyond our bounds), and
@@ -53,6 +54,7 @@ struct http_params {
     const char *accept;        /* value of the Accept header, or NULL */
     const char *authorization; /* value of the Authorization header, or NULL */
     uint64_t offset;           /* asks for the bytes from here on (Range); 0: for all */
+    uint64_t total_ms;         /* for all of it, redirects included; 0: no end, as for what may be large */
     const char *form;          /* a POST with this body (application/x-www-form-urlencoded); NULL: none */
     const struct http_ops *ops;
     void *ctx;
@@ -80,6 +82,8 @@ int64_t http_range_start(const struct http_request *r);
 /* Where the answer came from: after redirects another than was asked. */
 const struct url_origin *http_origin(const struct http_request *r);
 
+/* As it was given to http_create(). */
+const struct oci_config *http_config(const struct http *h);
 /* Requests that were sent so far, redirects counted. */
 uint64_t http_count(const struct http *h);
 

@@ -30,7 +30,9 @@ struct http_request {
     bool head_whole; /* the empty line behind the headers was seen */
     bool head_given;
     uint64_t last_ns;        /* when a byte came last */
+    uint64_t looked_ns;      /* last_ns, when it was found to be too long ago; 0: it was not */
     struct loop_timer stall; /* looks at last_ns */
+    struct loop_timer total; /* params.total_ms */
     int ret;                 /* a failure that was found inside a callback */
     struct err err;
     char curl_text[CURL_ERROR_SIZE];

@@ -2,7 +2,12 @@
 /*
  * Theory of operation: a request is one easy handle of libcurl. Redirects are followed here and not by curl:
  * each new URL is checked like the first one, and the headers are made anew. The easy handle, and with it the
- * connection, is used again for that. A timer looks from time to time when the last byte came.
+ * connection, is used again for that.
+ *
+ * A timer looks from time to time when the last byte came. Our own work is not all quick: a blob is hashed
+ * again, or brought to the disk, in the loop's thread, and meanwhile nothing is read. So a host that seems
+ * silent is looked at once more, STALL_GRACE_MS later: the loop reads what waits at the sockets before it
+ * runs timers.
  */
 #include "base/io.h"
 #include "base/log.h"
@@ -18,10 +23,12 @@
 
 #define BUFFER_BYTES      (256 * 1024L)
 #define REDIRECT_BODY_MAX (1024 * 1024)
+#define STALL_GRACE_MS    1000
 
 static void request_free(struct http_request *r)
 {
     loop_timer_disarm(&r->stall);
+    loop_timer_disarm(&r->total);
     if (r->easy)
         curl_easy_cleanup(r->easy);
     curl_slist_free_all(r->headers);
@@ -58,6 +65,7 @@ static void finish(struct http_request *r, int ret)
 {
     unlink_request(r);
     loop_timer_disarm(&r->stall);
+    loop_timer_disarm(&r->total);
     r->params.ops->done(r->params.ctx, r, ret, &r->err);
     request_free(r);
 }
@@ -153,11 +161,22 @@ static void stall_due(struct loop_timer *t)
 {
     struct http_request *r = CONTAINER_OF(t, struct http_request, stall);
     uint64_t limit = r->http->config->stall_timeout_ms * NSEC_PER_MSEC, quiet = now_ns() - r->last_ns;
-    if (quiet < limit && loop_timer_arm(r->http->loop, t, limit - quiet, stall_due) == 0)
+    bool again = quiet < limit || r->looked_ns != r->last_ns;
+    uint64_t wait = quiet < limit ? limit - quiet : STALL_GRACE_MS * NSEC_PER_MSEC;
+    r->looked_ns = quiet < limit ? 0 : r->last_ns;
+    if (again && loop_timer_arm(r->http->loop, t, wait, stall_due) == 0)
         return;
     http_remove(r);
     finish(r, err_set(&r->err, -ETIMEDOUT, "'%s' sent nothing for %llu ms", r->origin.host,
                       (unsigned long long)r->http->config->stall_timeout_ms));
+}
+
+static void total_due(struct loop_timer *t)
+{
+    struct http_request *r = CONTAINER_OF(t, struct http_request, total);
+    http_remove(r);
+    finish(r, err_set(&r->err, -ETIMEDOUT, "what '%s' sends is not whole after %llu ms", r->origin.host,
+                      (unsigned long long)r->params.total_ms));
 }
 
 static int add_header(struct http_request *r, const char *name, const char *value)
@@ -271,6 +290,7 @@ static int copy_params(struct http_request *r, const struct http_params *p)
     r->params.url = NULL; /* see r->url */
     r->params.head = p->head;
     r->params.offset = p->offset;
+    r->params.total_ms = p->total_ms;
     r->params.ops = p->ops;
     r->params.ctx = p->ctx;
     return ret;
@@ -286,6 +306,8 @@ int http_start(struct http *h, const struct http_params *p, struct http_request 
     int ret = r->easy ? copy_params(r, p) : -ENOMEM;
     if (ret == 0)
         ret = loop_timer_arm(h->loop, &r->stall, h->config->stall_timeout_ms * NSEC_PER_MSEC, stall_due);
+    if (ret == 0 && p->total_ms)
+        ret = loop_timer_arm(h->loop, &r->total, p->total_ms * NSEC_PER_MSEC, total_due);
     if (ret < 0)
         err_set(e, ret, "cannot send a request: no memory");
     else

@@ -24,6 +24,8 @@
 #define PIECES     (INFLATE_AHEAD / PIECE_SIZE)
 /* Below this, how much data swells says nothing. */
 #define RATIO_FROM (UINT64_C(1) << 30)
+/* What ends up as a hole in a file: a file system's block. */
+#define HOLE_SIZE 4096
 
 struct inflate {
     struct layer_info info;
@@ -36,7 +38,7 @@ struct inflate {
     /* The reader's. */
     struct input input;
     struct decoder *decoder;
-    uint64_t produced;
+    uint64_t produced, filled; /* bytes; filled: without blocks of zeros */
 
     /* The caller's. */
     uint64_t given;
@@ -98,13 +100,26 @@ static void publish(struct inflate *in, size_t slot, size_t len)
     pthread_mutex_unlock(&in->lock);
 }
 
+/* Bytes of a piece that cost somebody something: all but blocks of zeros. */
+static size_t filled_bytes(const uint8_t *piece, size_t len)
+{
+    size_t filled = 0;
+    for (size_t at = 0; at < len; at += HOLE_SIZE) {
+        size_t n = len - at < HOLE_SIZE ? len - at : HOLE_SIZE;
+        /* All bytes are like the one before, and the first is zero. */
+        if (piece[at] != 0 || memcmp(piece + at, piece + at + 1, n - 1) != 0)
+            filled += n;
+    }
+    return filled;
+}
+
 static int check_size(struct inflate *in, struct err *e)
 {
     if (in->produced > in->max)
         return err_set(e, OCI_E_LIMIT, "holds more than the %llu bytes that are allowed (%s)",
                        (unsigned long long)in->max, in->max_name);
-    if (in->produced > RATIO_FROM && in->limits.inflate_ratio > 0 &&
-        in->produced / in->limits.inflate_ratio > in->input.total)
+    if (in->filled > RATIO_FROM && in->limits.inflate_ratio > 0 &&
+        in->filled / in->limits.inflate_ratio > in->input.total)
         return err_set(e, OCI_E_LIMIT,
                        "swells to more than %llu times its size (inflate_ratio), which no layer does",
                        (unsigned long long)in->limits.inflate_ratio);
@@ -141,6 +156,7 @@ static int read_all(struct inflate *in, struct err *e)
         if (n == 0)
             return check_hash(in->input.hash, &in->info.blob, "its bytes", e);
         in->produced += (size_t)n;
+        in->filled += filled_bytes(piece, (size_t)n);
         int ret = check_size(in, e);
         if (ret < 0)
             return ret;

@@ -57,7 +57,7 @@ int inflate_create(struct inflate **out, const struct layer_info *info, const st
  * The next piece, borrowed until the next call: its length with *data set, 0 at the end (everything was
  * checked then: stream complete, nothing behind it, digests right), or a negative code:
  *   OCI_E_FORMAT   wrong first bytes for the media type, damaged, truncated, or followed by something else
- *   OCI_E_LIMIT    larger than a limit, or swelling more than limits->inflate_ratio
+ *   OCI_E_LIMIT    larger than a limit, or swelling more than limits->inflate_ratio (zeros not counted)
  *   OCI_E_DIGEST   not the bytes that blob or diff_id promise
  *   what the source reported
  * The text names the layer by index and digest. After an error or the end, each call repeats it.

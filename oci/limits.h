@@ -25,8 +25,10 @@ struct oci_limits {
     uint64_t blob_bytes;    /* a blob as it is downloaded and stored. 64 GiB */
     uint64_t layer_bytes;   /* a layer, inflated. 64 GiB */
     uint64_t image_bytes;   /* all layers of an image, inflated. 128 GiB */
-    uint64_t inflate_ratio; /* inflated bytes per compressed byte, once beyond 1 GiB. 1100: deflate's own
-                               bound is 1032, so only what compresses more (zstd) can meet it */
+    uint64_t inflate_ratio; /* inflated bytes per compressed byte, blocks of zeros not counted, once beyond 1
+                               GiB. 1100: deflate's own bound is 1032, so only zstd, whose bound is 32768, can
+                               meet it. Zeros become holes, which cost no disk; an honest sparse file in zstd
+                               swells as much as it can */
     uint64_t entries;       /* tar entries of all layers of an image. 4 million */
     uint64_t path_bytes;    /* a path inside a layer. 4096 (PATH_MAX) */
     uint64_t header_bytes;  /* pax headers, long names, sparse maps and attributes of one entry. 1 MiB */

@@ -23,6 +23,7 @@ void oci_config_init(struct oci_config *c)
         .backoff_ms = 500,
         .stall_timeout_ms = 30000,
         .connect_timeout_ms = 15000,
+        .document_timeout_ms = 60000,
     };
     oci_limits_init(&c->limits);
 }
@@ -148,6 +149,7 @@ static const struct number download_numbers[] = {
     {"backoff_ms", OFFSET(backoff_ms), 1, OCI_TIMEOUT_MAX_MS},
     {"stall_timeout_ms", OFFSET(stall_timeout_ms), 1, OCI_TIMEOUT_MAX_MS},
     {"connect_timeout_ms", OFFSET(connect_timeout_ms), 1, OCI_TIMEOUT_MAX_MS},
+    {"document_timeout_ms", OFFSET(document_timeout_ms), 1, OCI_TIMEOUT_MAX_MS},
     {NULL, 0, 0, 0},
 };
 

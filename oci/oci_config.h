@@ -9,7 +9,7 @@
  *         "ghcr.io": {"ca_file": "/etc/ssl/our-proxy.pem"}
  *       },
  *       "downloads": {"parallel": 4, "attempts": 5, "backoff_ms": 500, "stall_timeout_ms": 30000,
- *                     "connect_timeout_ms": 15000},
+ *                     "connect_timeout_ms": 15000, "document_timeout_ms": 60000},
  *       "limits": {"layers": 500, "layer_bytes": 68719476736}
  *     }
  *
@@ -48,11 +48,12 @@ struct registry_config {
 struct oci_config {
     struct registry_config *registry;
     size_t nregistries;
-    uint64_t parallel;           /* downloads at a time */
-    uint64_t attempts;           /* for one request at one host */
-    uint64_t backoff_ms;         /* before the second attempt; doubled for each one after */
-    uint64_t stall_timeout_ms;   /* without a byte */
-    uint64_t connect_timeout_ms; /* name look-up, TCP and TLS together */
+    uint64_t parallel;            /* downloads at a time */
+    uint64_t attempts;            /* for one request at one host */
+    uint64_t backoff_ms;          /* before the second attempt; doubled for each one after */
+    uint64_t stall_timeout_ms;    /* without a byte */
+    uint64_t connect_timeout_ms;  /* name look-up, TCP and TLS together */
+    uint64_t document_timeout_ms; /* a whole manifest, index or token server's answer */
     struct oci_limits limits;
 };
 

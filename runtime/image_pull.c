@@ -41,8 +41,12 @@ static void pass_on(void *ctx, const struct pull_event *event)
         .have = event->have,
         .total = event->total,
         .delay_ms = event->delay_ms,
-        .reason = event->reason ? event->reason : "",
     };
+    /* It may quote a server, and goes to somebody's terminal. */
+    char reason[CUBBY_ERROR_TEXT];
+    snprintf(reason, sizeof(reason), "%s", event->reason ? event->reason : "");
+    text_make_printable(reason, 0);
+    ours.reason = reason;
     if (event->phase == PULL_RESOLVED)
         ours.total = manifest_size(m);
     bool whole =

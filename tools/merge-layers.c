@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * merge-layers IMAGE (MEDIA-TYPE DIFF-ID FILE)…: merges layers, the bottom one first, into the ext4 file
- * IMAGE, and says how much that was. A file whose name is a digest's hex part, as in a store, is checked
- * against it; DIFF-ID may be "-". For tests and measurements; `cubby pull` does the same by itself.
+ * IMAGE, and says how much that was, and what memory it took. A file whose name is a digest's hex part, as in
+ * a store, is checked against it; DIFF-ID may be "-". For tests and measurements; `cubby pull` does the same
+ * by itself.
  */
 #include "base/io.h"
 #include "base/own.h"
@@ -64,7 +65,7 @@ int main(int argc, char **argv)
         return 2;
     }
     if (merge_files(argv[1], argv + 2, argc - 2, &stats, &e) < 0) {
-        fprintf(stderr, "merge-layers: %s\n", e.text);
+        fprintf(stderr, "merge-layers: %s\npeak %lu KiB\n", e.text, peak_kib());
         return 1;
     }
     printf("%llu entries, %llu bytes, %llu inflated, peak %lu KiB\n", (unsigned long long)stats.entries,

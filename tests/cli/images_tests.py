@@ -403,6 +403,18 @@ def a_registry_that_fails_at_first_is_asked_again():
     home.cubby("pull", f"{flaky.host}/app:v1", err=["trying again in", "503"])
 
 
+def what_a_registry_says_is_made_printable():
+    home = Home()
+    flaky = Proxy(registry)
+    home.configure({flaky.host: {"insecure": True}})
+    # U+009B, as the two bytes that UTF-8 has for it, begins a control sequence as "ESC [" does.
+    realm = f"{flaky.url}/token\xc2\x9b31m"
+    flaky.fail("GET .*/blobs/", status(401, {"WWW-Authenticate": f'Bearer realm="{realm}",service="s"'}), 100)
+    flaky.fail("GET /token", status(503), 100)
+    said = home.cubby("pull", f"{flaky.host}/app:v1", code=125, err=["trying again in", "token??31m", "503"])[1]
+    assert not any(c < " " and c != "\n" or "\x7f" <= c <= "\x9f" for c in said), repr(said)
+
+
 NOT_TESTS = (Home, name)
 TESTS = [v for v in list(globals().values()) if getattr(v, "__module__", "") == "__main__" and v not in NOT_TESTS]
 

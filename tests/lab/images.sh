@@ -61,6 +61,27 @@ program_on_stdin() { [ "$(echo 'import sys; print(sys.version_info[0])' | run -i
 code_of_python() { code_is 3 run example/app:v1 -c 'import sys; sys.exit(3)'; }
 what_a_layer_takes_away_is_gone() { says 'False True' run example/app:v1 -c 'import os
 print(os.path.exists("/usr/share/doc"), os.path.exists("/usr/share"))'; }
+stopping_image() { # busybox, told to work in a folder that no layer has, and to be stopped by SIGINT
+  PYTHONPATH=tests/oci python3 - "$T/stopping" <<'END'
+import sys
+from servers import Image, make_layer
+with open("/usr/bin/busybox", "rb") as f:
+    layer = make_layer({"bin/busybox": f.read()}, 0o755)
+script = """trap 'echo interrupted; exit' INT
+trap 'echo terminated; exit' TERM
+echo $(pwd) $(/bin/busybox id -u)
+while :; do /bin/busybox sleep 0.2; done"""
+Image([layer], run={"Entrypoint": ["/bin/busybox", "sh", "-c"], "Cmd": [script], "User": "1000:1000",
+                    "WorkingDir": "/made/for/it", "StopSignal": "SIGINT"}).write_layout(sys.argv[1], "stopping:v1")
+END
+  "$B/cubby" image load -q "$T/stopping"
+}
+folder_and_stop_signal() {
+  stopping_image || return 1
+  code_is 124 run --timeout 4s stopping:v1 </dev/null >"$T/out" || { cat "$T/out"; return 1; }
+  [ "$(cat "$T/out")" = "/made/for/it 1000
+interrupted" ] || { cat "$T/out"; return 1; }
+}
 a_disk() { # 100 MB on a box of 128 MiB
   says '100000000 False' run -u root -m 128M --disk 1G example/app:v1 -c 'import os
 with open("/big", "wb") as f:
@@ -88,7 +109,7 @@ two_at_once() { # two boxes of one image that neither has seen
 no_such_tag() { refused 125 'docker.io/library/python:nosuch' run python:nosuch; }
 nothing_is_left_of_pulls() { [ -z "$(find "$CUBBY_HOME"/images/{partial,leases} "$CUBBY_HOME/boxes" -type f)" ] && nothing_left; }
 
-plan 15
+plan 16
 check "cubby run python:slim -- python -c 'print(2+2)'" first_run
 check 'a warm run asks no registry and merges nothing' warm_run
 check "the image's own command" own_command
@@ -98,6 +119,7 @@ check 'options go before it' options_go_before_it
 check 'a program on stdin' program_on_stdin
 check "the program's exit code" code_of_python
 check 'what a layer takes away is gone' what_a_layer_takes_away_is_gone
+check "the image's folder is made, and its stop signal ends its command" folder_and_stop_signal
 check 'more on a disk than there is memory' a_disk
 check 'of an image that shares layers only the configuration was downloaded' shared_layers
 check 'e2fsck finds the images clean' clean_images

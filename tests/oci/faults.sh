@@ -1,15 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Pulls through a proxy that fails on purpose, and pulls that are killed.
-set -u
-cd "$(dirname "$0")/../.." || exit 1
-t=$(mktemp -d)
-trap 'rm -rf "$t"' EXIT
-# The driver with sanitizers or without; the newest, where both were built.
-driver=
-for d in build/tests/oci/pull_driver build/gcc-address-undefined/tests/oci/pull_driver; do
-  if [ "$d" -nt "$driver" ]; then driver=$d; fi
-done
-[ -n "$driver" ] || { echo 'Bail out! tests/oci/pull_driver is not built (make tests)'; exit 1; }
-unset http_proxy https_proxy all_proxy HTTPS_PROXY ALL_PROXY
-python3 tests/oci/fault_tests.py "$PWD/$driver" "$t"
+# shellcheck source=tests/oci/pulls.bash
+. "$(dirname -- "$0")/pulls.bash"
+run_pulls tests/oci/fault_tests.py

@@ -22,6 +22,10 @@ FAST = {"backoff_ms": 20, "stall_timeout_ms": 8000, "attempts": 3}
 IMPATIENT = {"stall_timeout_ms": 700}
 
 
+class Skip(Exception):
+    """A test cannot run here; says why."""
+
+
 class Outcome:
     """What the driver said."""
 
@@ -131,6 +135,8 @@ def run(tests, servers=()):
         try:
             test()
             print(f"ok {number} - {name} # {time.monotonic() - start:.1f} s", flush=True)
+        except Skip as why:
+            print(f"ok {number} - {name} # SKIP {why}", flush=True)
         except Exception:  # whatever it is, the next test shall run
             failed += 1
             print("".join("# " + line + "\n" for line in traceback.format_exc().splitlines()), end="")

@@ -245,6 +245,21 @@ def a_token_that_is_refused_is_asked_for_again_once():
     proxy.stop()
 
 
+def a_token_that_runs_out_during_a_pull_is_replaced():
+    proxy = Proxy(guarded)
+    proxy.bytes_per_second = 1_500_000  # two seconds for the large layer
+    tokens.requests.clear()
+    tokens.seconds = 1
+    place = Place(insecure(proxy, tokens), {"parallel": 1})
+    place.pull(ref("public/app:t", proxy)).ok(blobs=3)
+    place.holds(one)
+    # Before it is sent again, as far as that is known; the registry refuses what goes without.
+    sent = {r[2]["Authorization"] for r in proxy.seen("GET .*/blobs/") if "Authorization" in r[2]}
+    assert len(tokens.requests) >= 2 and len(sent) >= 2, (tokens.requests, sent)
+    tokens.seconds = 300
+    proxy.stop()
+
+
 def a_token_server_that_fails():
     hosts, name = insecure(guarded, tokens), ref("public/app:t", guarded)
     tokens.requests.clear()
@@ -353,6 +368,7 @@ run([
     tokens_for_everybody_and_for_somebody,
     an_identity_token_is_posted,
     a_token_that_is_refused_is_asked_for_again_once,
+    a_token_that_runs_out_during_a_pull_is_replaced,
     a_token_server_that_fails,
     a_mirror_serves_short_names,
     mirrors_are_tried_in_order_then_the_origin,

@@ -50,13 +50,13 @@ def digest_of(data):
 # --- images --------------------------------------------------------------------------------------------------
 
 
-def make_layer(files):
+def make_layer(files, mode=0o644):
     """A gzip layer of {name: bytes}, and the digest of its inflated bytes."""
     out = io.BytesIO()
     with tarfile.open(fileobj=out, mode="w") as tar:
         for name, data in files.items():
             info = tarfile.TarInfo(name)
-            info.size = len(data)
+            info.size, info.mode = len(data), mode
             tar.addfile(info, io.BytesIO(data))
     plain = out.getvalue()
     return gzip.compress(plain, 1, mtime=0), digest_of(plain)
@@ -255,7 +255,7 @@ class TokenServer(Server):
 
     def __init__(self, folder, users, tls=None):
         super().__init__(tls=tls)
-        self.users, self.refresh_tokens, self.status = users, {}, 200
+        self.users, self.refresh_tokens, self.status, self.seconds = users, {}, 200, 300
         self.cert, self.key = os.path.join(folder, "token-cert.pem"), os.path.join(folder, "token-key.pem")
         subprocess.run(["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-keyout", self.key, "-out",
                         self.cert, "-days", "2", "-subj", "/CN=token"], check=True, capture_output=True)
@@ -297,7 +297,7 @@ class TokenServer(Server):
             return
         # Nobody in particular may pull from public/… only.
         allowed = [s for s in scopes if user or s.startswith("repository:public/")]
-        body = json.dumps({name: self.sign(user, allowed), "expires_in": 300}).encode()
+        body = json.dumps({name: self.sign(user, allowed), "expires_in": self.seconds}).encode()
         self.reply(handler, 200, {"Content-Type": "application/json"}, body)
 
     def who(self, handler):
@@ -407,6 +407,33 @@ def stall(after, seconds=30):
         proxy.send(handler, code, headers, body[:after])
         handler.wfile.flush()
         time.sleep(seconds)
+        handler.close_connection = True
+
+    return action
+
+
+def trickle(handler, proxy):
+    """A byte of the answer's body at a time; the whole would take longer than anybody waits."""
+    code, headers, body = proxy.ask(handler)
+    handler.send_response(code)
+    for name, value in headers.items():
+        handler.send_header(name, value)
+    handler.end_headers()
+    try:
+        for at in range(len(body)):
+            handler.wfile.write(body[at:at + 1])
+            time.sleep(0.1)
+    except OSError:
+        pass  # nobody listens any more
+    handler.close_connection = True
+
+
+def announce(**changed):
+    """The answer with other headers than are true."""
+
+    def action(handler, proxy):
+        code, headers, body = proxy.ask(handler)
+        proxy.send(handler, code, {**headers, **{k.replace("_", "-"): v for k, v in changed.items()}}, body)
         handler.close_connection = True
 
     return action

@@ -25,6 +25,8 @@
 #include <unistd.h>
 
 #define DEADLINE_NS (10 * NSEC_PER_SEC)
+#define STALL_MS    300
+#define AWAY_MS     600
 
 /* Answers each request, one a connection, with the next of its answers. */
 struct server {
@@ -52,6 +54,7 @@ struct outcome {
     char body[256], type[64];
     struct err err;
     struct outcome *next; /* started when this one is done */
+    struct server *late;  /* answers while we are away, for AWAY_MS, when the first byte of the body comes */
 };
 
 static void talk(struct loop_source *s, uint32_t events)
@@ -112,7 +115,7 @@ static int set_up(void **state)
     struct place *p = calloc(1, sizeof(*p));
     unsetenv("http_proxy");
     oci_config_init(&p->config);
-    p->config.stall_timeout_ms = 300;
+    p->config.stall_timeout_ms = STALL_MS;
     if (loop_create(&p->loop, NULL) < 0)
         return -1;
     serve(p, &p->one);
@@ -154,6 +157,12 @@ static int on_body(void *ctx, const void *data, size_t len, struct err *e)
     assert_true(o->len + len < sizeof(o->body));
     memcpy(o->body + o->len, data, len);
     o->len += len;
+    if (o->late) {
+        const char *answer = o->late->answer[7];
+        assert_int_equal(write(o->late->talking.fd, answer, strlen(answer)), strlen(answer));
+        o->late = NULL;
+        usleep(AWAY_MS * 1000);
+    }
     return 0;
 }
 
@@ -270,6 +279,56 @@ static void silence_is_a_failure_and_slowness_is_none(void **state)
     assert_true(now_ns() - begin >= 300 * NSEC_PER_MSEC);
 }
 
+/* As while a blob is hashed again in the middle of other downloads. */
+static void our_own_long_work_is_not_the_hosts_silence(void **state)
+{
+    struct place *p = *state;
+    struct outcome other = {0}, o = {.late = &p->two};
+    char url[64];
+    snprintf(url, sizeof(url), "http://127.0.0.1:%d/y", p->two.port);
+    p->one.answer[0] = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nfirst";
+    p->two.answer[7] = "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\nsecond"; /* not by itself */
+    p->config.stall_timeout_ms = AWAY_MS - 50;
+    start(p, &other, (struct http_params){.url = url});
+    /* Until curl, which has timers of its own while it connects, is at rest, and would not read by itself. */
+    for (uint64_t begin = now_ns(), now = begin; now < begin + AWAY_MS / 2 * NSEC_PER_MSEC; now = now_ns())
+        assert_int_equal(loop_once(p->loop, 20), 0);
+    assert_int_equal(p->two.asked, 1);
+    start(p, &o, (struct http_params){.url = p->url});
+    run(p, &o);
+    run(p, &other);
+    assert_int_equal(o.ret, 0);
+    assert_int_equal(other.ret, 0);
+    assert_string_equal(other.body, "second");
+}
+
+/* Each byte comes in time, the whole does not. */
+static void a_document_has_an_end_in_time(void **state)
+{
+    struct place *p = *state;
+    struct outcome o = {0}, whole = {0};
+    p->one.answer[0] = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello";
+    start(p, &whole, (struct http_params){.url = p->url, .total_ms = 5000});
+    run(p, &whole);
+    assert_int_equal(whole.ret, 0);
+    uint64_t begin = now_ns(), end = begin + DEADLINE_NS;
+    unsigned pieces = 0;
+    start(p, &o, (struct http_params){.url = p->url, .total_ms = 700});
+    while (!o.dones) {
+        assert_true(now_ns() < end);
+        assert_int_equal(loop_once(p->loop, 50), 0);
+        if (p->one.asked < 2 || o.dones)
+            continue;
+        const char *piece = pieces++ ? "x" : "HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n";
+        assert_int_equal(write(p->one.talking.fd, piece, strlen(piece)), strlen(piece));
+        usleep(20 * 1000);
+    }
+    assert_true(o.len > 3);
+    assert_int_equal(o.ret, -ETIMEDOUT);
+    assert_non_null(strstr(o.err.text, "not whole after 700 ms"));
+    assert_true(now_ns() - begin >= 700 * NSEC_PER_MSEC);
+}
+
 static void a_cut_answer_is_told(void **state)
 {
     struct place *p = *state;
@@ -380,6 +439,8 @@ int main(void)
         TEST(an_owner_may_end_it_and_start_another),
         TEST(what_is_cancelled_says_nothing),
         TEST(silence_is_a_failure_and_slowness_is_none),
+        TEST(our_own_long_work_is_not_the_hosts_silence),
+        TEST(a_document_has_an_end_in_time),
         TEST(a_cut_answer_is_told),
         TEST(redirects_keep_and_drop_the_authorization),
         TEST(plain_http_needs_to_be_allowed),

@@ -324,26 +324,53 @@ static void size_is_limited(void **state)
     }
 }
 
-/* More than a GiB of zeros in a few KiB. */
+/* More than a GiB of one byte, in a few KiB of zstd. */
+static struct packed swelling(int byte, size_t *inflated)
+{
+    enum { PART = 16 << 20, PARTS = 80 };
+    uint8_t *bytes = malloc(PART);
+    assert_non_null(bytes);
+    memset(bytes, byte, PART);
+    struct packed one = pack(MEDIA_OCI_LAYER_ZSTD, bytes, PART), p = {0};
+    free(bytes);
+    p.data = malloc(one.len * PARTS);
+    assert_non_null(p.data);
+    for (; p.len < one.len * PARTS; p.len += one.len)
+        memcpy(p.data + p.len, one.data, one.len);
+    free(one.data);
+    *inflated = (size_t)PART * PARTS;
+    return p;
+}
+
 static void a_bomb_is_told_by_its_ratio(void **state)
 {
     (void)state;
-    enum { PART = 16 << 20 };
-    uint8_t *zeros = calloc(1, PART);
-    assert_non_null(zeros);
-    struct packed one = pack(MEDIA_OCI_LAYER_ZSTD, zeros, PART), p = {0};
-    free(zeros);
-    p.data = malloc(one.len * 80);
-    assert_non_null(p.data);
-    for (; p.len < one.len * 80; p.len += one.len)
-        memcpy(p.data + p.len, one.data, one.len);
     struct wish w = {.media = MEDIA_OCI_LAYER_ZSTD};
     struct err e = {0};
-    size_t len;
+    size_t len, whole;
+    struct packed p = swelling('x', &whole);
     assert_int_equal(run(&p, &w, NULL, &len, &e), OCI_E_LIMIT);
     assert_non_null(strstr(e.text, "(inflate_ratio)"));
     assert_true(len <= (size_t)(1 << 30) + INFLATE_AHEAD);
-    free(one.data);
+    w.ratio = 1 << 20;
+    assert_int_equal(run(&p, &w, NULL, &len, &e), 0);
+    free(p.data);
+}
+
+/* An honest layer with a sparse file: zeros swell by some 30000 in zstd, and become a hole. */
+static void zeros_may_swell_as_they_like(void **state)
+{
+    (void)state;
+    struct wish w = {.media = MEDIA_OCI_LAYER_ZSTD};
+    struct err e = {0};
+    size_t len, whole;
+    struct packed p = swelling(0, &whole);
+    assert_true(whole / p.len > 10000);
+    assert_int_equal(run(&p, &w, NULL, &len, &e), 0);
+    assert_int_equal(len, whole);
+    w.layer_bytes = whole - 1; /* which counts them */
+    assert_int_equal(run(&p, &w, NULL, &len, &e), OCI_E_LIMIT);
+    assert_non_null(strstr(e.text, "(layer_bytes)"));
     free(p.data);
 }
 
@@ -495,6 +522,7 @@ int main(void)
         cmocka_unit_test(digests_are_checked_on_both_sides),
         cmocka_unit_test(size_is_limited),
         cmocka_unit_test(a_bomb_is_told_by_its_ratio),
+        cmocka_unit_test(zeros_may_swell_as_they_like),
         cmocka_unit_test(the_source_is_heard),
         cmocka_unit_test(other_media_types_are_refused),
         cmocka_unit_test(it_ends_in_the_middle),

@@ -177,6 +177,34 @@ static void a_path_through_a_file_is_refused(void **state)
     refused(p, OCI_E_FORMAT, "layer 1: ", "entry 'f/below'", "'f' on its way is not a folder");
 }
 
+/* A device is an inode that is written down: none is opened here, whatever follows in the archive. */
+static void nothing_goes_through_a_device(void **state)
+{
+    struct place *p = *state;
+    struct tar_maker *t = &p->layers[0];
+    tar_header(t, '3', "null", "", 0);
+    tar_file(t, "null", "replaced");
+    tar_header(t, '4', "disk", "", 0);
+    tar_link(t, "again", "disk");
+    tar_symlink(t, "alias", "disk");
+    tar_file(t, "again", "not the disk");
+    tar_file(t, "alias", "nor here");
+    ext2_filsys fs = merge_and_open(p);
+    struct ext2_inode_large disk;
+    ext2_ino_t ino;
+    assert_true(image_file_is(fs, "/null", "replaced"));
+    assert_true(image_file_is(fs, "/again", "not the disk"));
+    assert_true(image_file_is(fs, "/alias", "nor here"));
+    assert_true(image_stat(fs, "/disk", &ino, &disk));
+    assert_true(LINUX_S_ISBLK(disk.i_mode) && disk.i_links_count == 1);
+    ext2fs_free(fs);
+    tar_file(&p->layers[1], "alias/below", "x");
+    refused(p, OCI_E_FORMAT, "layer 1: ", "entry 'alias/below'", "not a folder");
+    p->layers[1].len = 0;
+    tar_file(&p->layers[1], "disk/below", "x");
+    refused(p, OCI_E_FORMAT, "layer 1: ", "entry 'disk/below'", "'disk' on its way is not a folder");
+}
+
 static void whiteouts_of_a_folder_itself_are_refused(void **state)
 {
     struct place *p = *state;
@@ -614,6 +642,7 @@ int main(void)
         WITH_PLACE(links_to_nowhere_are_refused),
         WITH_PLACE(circles_of_links_end),
         WITH_PLACE(a_path_through_a_file_is_refused),
+        WITH_PLACE(nothing_goes_through_a_device),
         WITH_PLACE(whiteouts_of_a_folder_itself_are_refused),
         WITH_PLACE(the_root_stays_a_folder),
         WITH_PLACE(all_may_go_but_the_root),

@@ -27,7 +27,8 @@ static const char full[] =
     "    \"ghcr.io\": {\"ca_file\": \"/etc/ca.pem\"}\n"
     "  },\n"
     "  \"downloads\": {\"parallel\": 2, \"attempts\": 7, \"backoff_ms\": 10,\n"
-    "    \"stall_timeout_ms\": 2000, \"connect_timeout_ms\": 3000},\n"
+    "    \"stall_timeout_ms\": 2000, \"connect_timeout_ms\": 3000,\n"
+    "    \"document_timeout_ms\": 4000},\n"
     "  \"limits\": {\"layers\": 3, \"header_bytes\": 12}\n"
     "}\n";
 
@@ -70,6 +71,7 @@ static void a_full_file_is_understood(void **state)
     assert_int_equal(c.backoff_ms, 10);
     assert_int_equal(c.stall_timeout_ms, 2000);
     assert_int_equal(c.connect_timeout_ms, 3000);
+    assert_int_equal(c.document_timeout_ms, 4000);
     assert_int_equal(c.limits.layers, 3);
     assert_int_equal(c.limits.header_bytes, 12);
     oci_config_fini(&c);
