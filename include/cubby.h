@@ -327,7 +327,8 @@ CUBBY_API int cubby_images_save(struct cubby_images *images, const char *const *
 struct cubby_box_options {
     size_t size;
     /* Folder with cubby-vmm, vmlinux, initrd.cpio and default.ext4; or several, with ':' between. NULL:
-     * $CUBBY_ASSETS, else the folder of the running executable, then <prefix>/lib/cubby. */
+     * $CUBBY_ASSETS, else libcubby's own folder, "cubby" in that folder, the folder of the running
+     * executable, then <prefix>/lib/cubby. */
     const char *assets;
     const char *kernel; /* a kernel instead of the assets' vmlinux */
     /* The root file system: an ext4 image (used read-only), or a folder (an image is made of it, in $TMPDIR
