@@ -151,6 +151,16 @@ $(B)/libcubby.a: $(LAZY_OBJS) $(LIBRARY_PARTS)
 .PHONY: programs
 programs: $(PROGRAMS) $(LIBRARY)
 
+# --- Examples: compiled as somebody else's programs are, with the header and the shared library only. ---
+EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard examples/*.c))
+$(B)/examples/%: examples/%.c include/cubby.h $(B)/libcubby.so
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) -std=gnu11 -Wall -Wextra -Wpedantic -Werror -Iinclude $(CFLAGS) -o $@ $< -L$(B) -lcubby -Wl,-rpath,'$$ORIGIN/..'
+
+.PHONY: examples
+examples: $(EXAMPLES) ## the programs of examples/, in build/examples
+
 # --- Unit tests: tests/<layer>/test_*.c, each a program of its own with the layer's library. ---
 TESTS_SRC := $(foreach l,$(LAYERS),$(wildcard tests/$(l)/test_*.c))
 TESTS := $(patsubst %.c,$(B)/%,$(TESTS_SRC))
@@ -217,7 +227,7 @@ deps: ## install what building and testing needs (apt; sudo when not root)
 	$(Q)tools/deps
 
 check: deps ## all tests; ends with "N passed, N failed, N skipped"
-	+$(Q)$(MAKE) -j$(shell nproc) programs assets tests lab $(KVM_TESTS) build/tests/lab/files build/mkrootfs build/merge-layers
+	+$(Q)$(MAKE) -j$(shell nproc) programs examples assets tests lab $(KVM_TESTS) build/tests/lab/files build/mkrootfs build/merge-layers
 	-+$(Q)$(MAKE) python-registry
 	+$(Q)tests/check $(STAGES)
 
