@@ -16,6 +16,7 @@ endif
 comma := ,
 VERSION := 0.1.0
 PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
 DESTDIR ?=
 SAN ?=
 
@@ -35,8 +36,8 @@ say = @printf '  %-7s %s\n' '$(1)' '$(2)'
 endif
 
 WARN := -Wall -Wextra -Wshadow -Wconversion -Wvla -Wstrict-prototypes -Wmissing-prototypes -Werror
-CPPFLAGS_ALL := -I. -Iinclude -D_GNU_SOURCE -DCUBBY_VERSION='"$(VERSION)"' -DCUBBY_PREFIX='"$(PREFIX)"'
-CFLAGS_ALL := -std=gnu11 $(WARN) -g -fno-common -fstack-protector-strong -fvisibility=hidden -fPIE -MMD -MP
+CPPFLAGS_ALL := -I. -Iinclude -D_GNU_SOURCE -DCUBBY_VERSION='"$(VERSION)"' -DCUBBY_LIBDIR='"$(LIBDIR)"'
+CFLAGS_ALL := -std=gnu11 $(WARN) -g -fno-common -fstack-protector-strong -fvisibility=hidden -MMD -MP
 LDFLAGS_ALL := -pie -Wl,-z,relro,-z,now
 ifeq ($(SAN),)
 CFLAGS_ALL += -O2 -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2
@@ -57,6 +58,10 @@ srcs = $(filter-out %/main.c,$(wildcard $(1)/*.c $(1)/arch/x86/*.c))
 objs = $(patsubst %.c,$(B)/obj/%.o,$(call srcs,$(1)))
 lib = $(B)/lib/$(1).a
 
+# What libcubby is made of is position independent in the way of shared libraries; programs take the same objects.
+LIBRARY_LAYERS := base proto oci runtime
+PIC = $(if $(filter $(LIBRARY_LAYERS) lazy,$(1)),-fPIC,-fPIE)
+
 USES_base :=
 USES_proto := base
 USES_virtio := base
@@ -76,17 +81,24 @@ SYS_cli := $(SYS_runtime)
 libs = $(foreach l,$(1) $(USES_$(1)),$(call lib,$(l))) $(SYS_$(1)) -lpthread
 
 PROGRAMS := $(B)/cubby-vmm $(B)/cubby
+LIBRARY := $(B)/libcubby.so.1 $(B)/libcubby.so $(B)/libcubby.a
 
 .PHONY: help
 help: ## what the targets are
 	@echo 'cubby $(VERSION): a command in a throw-away virtual machine. Targets:'
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1|\2/p' $(MAKEFILE_LIST) | sort -u | column -t -s'|'
-	@echo 'Variables: V=1, CC=clang, SAN=address,undefined|thread, PREFIX=/usr/local, DESTDIR='
+	@echo 'Variables: V=1, CC=clang, SAN=address,undefined|thread, PREFIX=/usr/local, LIBDIR=, DESTDIR='
 
 $(B)/obj/%.o: %.c
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(CFLAGS_$(firstword $(subst /, ,$<))) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) $(call PIC,$(firstword $(subst /, ,$<))) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+# Compiled again when another folder is chosen: `make install PREFIX=/usr` after `make`.
+$(B)/obj/runtime/assets.o: $(B)/obj/libdir
+.PHONY: FORCE
+$(B)/obj/libdir: FORCE
+	@mkdir -p $(@D) && echo '$(LIBDIR)' | cmp -s - $@ || echo '$(LIBDIR)' >$@
 
 define layer_rule
 $(call lib,$(1)): $(call objs,$(1))
@@ -119,8 +131,35 @@ $(B)/cubby: $(B)/obj/cli/main.o $(LAZY_OBJS) $(foreach l,cli $(USES_cli),$(call 
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $< $(filter-out $(LAZY:%=-l%),$(call libs,cli)) $(LAZY_OBJS) $(call lib,base)
 
+# --- libcubby, shared and static: the same objects, of which only the header's functions can be seen from outside. ---
+LIBRARY_PARTS := $(foreach l,runtime $(USES_runtime),$(call lib,$(l)))
+LIBRARY_SYS = $(filter-out $(LAZY:%=-l%),$(SYS_runtime)) -lpthread
+LIBRARY_LINK = -Wl,--whole-archive $(call lib,runtime) -Wl,--no-whole-archive $(LAZY_OBJS) \
+  $(filter-out $(call lib,runtime),$(LIBRARY_PARTS))
+$(B)/libcubby.so.1: runtime/libcubby.map $(LAZY_OBJS) $(LIBRARY_PARTS)
+	$(call say,LD,$@)
+	$(Q)$(CC) -shared $(filter-out -pie,$(LDFLAGS_ALL)) $(if $(SAN),,-Wl$(comma)-z$(comma)defs) -Wl,-soname,$(@F) \
+	  -Wl,--version-script,$< $(LDFLAGS) -o $@ $(LIBRARY_LINK) $(LIBRARY_SYS)
+$(B)/libcubby.so: $(B)/libcubby.so.1
+	$(Q)ln -sf $(<F) $@
+$(B)/libcubby.a: $(LAZY_OBJS) $(LIBRARY_PARTS)
+	$(call say,AR,$@)
+	$(Q)$(CC) -r -nostdlib -o $(B)/obj/libcubby.o $(LIBRARY_LINK)
+	$(Q)objcopy --localize-hidden $(B)/obj/libcubby.o
+	$(Q)rm -f $@ && ar rcs $@ $(B)/obj/libcubby.o
+
 .PHONY: programs
-programs: $(PROGRAMS)
+programs: $(PROGRAMS) $(LIBRARY)
+
+# --- Examples: compiled as somebody else's programs are, with the header and the shared library only. ---
+EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard examples/*.c))
+$(B)/examples/%: examples/%.c include/cubby.h $(B)/libcubby.so
+	@mkdir -p $(@D)
+	$(call say,CC,$@)
+	$(Q)$(CC) -std=gnu11 -Wall -Wextra -Wpedantic -Werror -Iinclude $(CFLAGS) -o $@ $< -L$(B) -lcubby -Wl,-rpath,'$$ORIGIN/..'
+
+.PHONY: examples
+examples: $(EXAMPLES) ## the programs of examples/, in build/examples
 
 # --- Unit tests: tests/<layer>/test_*.c, each a program of its own with the layer's library. ---
 TESTS_SRC := $(foreach l,$(LAYERS),$(wildcard tests/$(l)/test_*.c))
@@ -179,7 +218,7 @@ $(B)/tests/lab/files: $(B)/obj/tests/lab/files.o $(foreach l,runtime $(USES_runt
 	$(call say,LD,$@)
 	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $< $(call libs,runtime) -lcmocka
 
-.PHONY: all assets deps check demo bench fuzz lint fmt install
+.PHONY: all assets deps check demo bench fuzz lint fmt install uninstall
 ASSETS := build/vmlinux build/initrd.cpio build/default.ext4
 assets: $(ASSETS)
 all: ## programs, kernel, init and default image, in build/
@@ -188,7 +227,7 @@ deps: ## install what building and testing needs (apt; sudo when not root)
 	$(Q)tools/deps
 
 check: deps ## all tests; ends with "N passed, N failed, N skipped"
-	+$(Q)$(MAKE) -j$(shell nproc) programs assets tests lab $(KVM_TESTS) build/tests/lab/files build/mkrootfs build/merge-layers
+	+$(Q)$(MAKE) -j$(shell nproc) programs examples assets tests lab $(KVM_TESTS) build/tests/lab/files build/mkrootfs build/merge-layers
 	-+$(Q)$(MAKE) python-registry
 	+$(Q)tests/check $(STAGES)
 
@@ -235,15 +274,30 @@ tidy/%:
 fmt: ## format all C files
 	clang-format -i $(C_FILES)
 
-install: all ## programs to $(PREFIX)/bin, assets to $(PREFIX)/lib/cubby, man pages, completion
-	install -d $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/lib/cubby $(DESTDIR)$(PREFIX)/share/man/man1 $(DESTDIR)$(PREFIX)/share/man/man5
+# Where an installed file goes, from its place in the tree.
+INSTALLED = $(addprefix $(PREFIX)/bin/,cubby cubby-vmm) $(PREFIX)/include/cubby.h $(LIBDIR)/pkgconfig/cubby.pc \
+  $(addprefix $(LIBDIR)/,$(notdir $(LIBRARY))) $(addprefix $(LIBDIR)/cubby/,cubby-vmm $(notdir $(ASSETS))) \
+  $(addprefix $(PREFIX)/share/man/man1/,$(notdir $(filter %.1,$(MAN_FILES)))) \
+  $(addprefix $(PREFIX)/share/man/man5/,$(notdir $(filter %.5,$(MAN_FILES)))) \
+  $(PREFIX)/share/bash-completion/completions/cubby
+install: all ## programs to $(PREFIX)/bin, libcubby, cubby.h and cubby.pc, assets to $(LIBDIR)/cubby, man pages, completion
+	install -d $(sort $(dir $(addprefix $(DESTDIR),$(INSTALLED))))
 	install -m 755 build/cubby $(DESTDIR)$(PREFIX)/bin/
-	install -m 755 build/cubby-vmm $(DESTDIR)$(PREFIX)/lib/cubby/
-	ln -sf ../lib/cubby/cubby-vmm $(DESTDIR)$(PREFIX)/bin/cubby-vmm
-	install -m 644 $(ASSETS) $(DESTDIR)$(PREFIX)/lib/cubby/
+	install -m 755 build/cubby-vmm $(DESTDIR)$(LIBDIR)/cubby/
+	ln -srf $(DESTDIR)$(LIBDIR)/cubby/cubby-vmm $(DESTDIR)$(PREFIX)/bin/cubby-vmm
+	install -m 644 $(ASSETS) $(DESTDIR)$(LIBDIR)/cubby/
+	install -m 644 include/cubby.h $(DESTDIR)$(PREFIX)/include/
+	install -m 755 build/libcubby.so.1 $(DESTDIR)$(LIBDIR)/
+	ln -sf libcubby.so.1 $(DESTDIR)$(LIBDIR)/libcubby.so
+	install -m 644 build/libcubby.a $(DESTDIR)$(LIBDIR)/
+	sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@VERSION@|$(VERSION)|; s|@PRIVATE@|$(LIBRARY_SYS)|' \
+	  runtime/cubby.pc.in >$(DESTDIR)$(LIBDIR)/pkgconfig/cubby.pc
 	install -m 644 $(filter %.1,$(MAN_FILES)) $(DESTDIR)$(PREFIX)/share/man/man1/
 	install -m 644 $(filter %.5,$(MAN_FILES)) $(DESTDIR)$(PREFIX)/share/man/man5/
 	install -D -m 644 cli/completion/cubby.bash $(DESTDIR)$(PREFIX)/share/bash-completion/completions/cubby
+uninstall: ## what install has put there
+	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
+	-rmdir $(DESTDIR)$(LIBDIR)/cubby
 
 .PHONY: clean
 clean: ## remove build/ (the kernel's cache stays)

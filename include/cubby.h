@@ -327,7 +327,8 @@ CUBBY_API int cubby_images_save(struct cubby_images *images, const char *const *
 struct cubby_box_options {
     size_t size;
     /* Folder with cubby-vmm, vmlinux, initrd.cpio and default.ext4; or several, with ':' between. NULL:
-     * $CUBBY_ASSETS, else the folder of the running executable, then <prefix>/lib/cubby. */
+     * $CUBBY_ASSETS, else libcubby's own folder, "cubby" in that folder, the folder of the running
+     * executable, then <prefix>/lib/cubby. */
     const char *assets;
     const char *kernel; /* a kernel instead of the assets' vmlinux */
     /* The root file system: an ext4 image (used read-only), or a folder (an image is made of it, in $TMPDIR
@@ -620,6 +621,38 @@ CUBBY_API int cubby_exec_wait(struct cubby_exec *x, int timeout_ms, struct cubby
 /* Frees the execution; a command that still runs is killed with all its processes, unless it is detached and
  * has started. Safe on NULL. */
 CUBBY_API void cubby_exec_free(struct cubby_exec *x);
+
+/* ---- executions, in one call ----------------------------------------------------------------------------*/
+
+#define CUBBY_OUTPUT_MAX (1024 * 1024)
+
+struct cubby_output {
+    size_t size; /* set by the caller, as all that follows up to `cancel_fd` */
+    /* What the command reads from its stdin, then end of file; NULL: stdin is /dev/null. */
+    const void *input;
+    size_t input_len;
+    size_t out_max, err_max; /* how many bytes of stdout and of stderr are kept; 0: 1 Mi */
+    /* Watched and not read: when it becomes readable, the command is killed. 0 or negative: none. */
+    int cancel_fd;
+    int reserved; /* 0 */
+    /* Set by cubby_run(), freed by cubby_output_free(). */
+    char *out, *err;             /* the first bytes of stdout and of stderr, with a NUL behind */
+    size_t out_len, err_len;     /* how many are kept */
+    uint64_t out_lost, err_lost; /* how many came after these, and were thrown away; 0: all is here */
+    struct cubby_result result;
+};
+
+/*
+ * Runs a command in a box that runs or boots, and returns when it has ended: cubby_exec_start(), and what it
+ * takes to feed it, read both streams and wait. `options` are those of cubby_exec_start() without
+ * CUBBY_EXEC_STDIN and CUBBY_EXEC_DETACHED; their `timeout_ms` bounds it. 0 with the output and the result in
+ * *output: a command's own failure is a result. Errors: as cubby_exec_start() and cubby_exec_wait(), and
+ * CUBBY_ESTOPPED (given up through cancel_fd); what came before the error is in *output then.
+ */
+CUBBY_API int cubby_run(struct cubby_box *box, const struct cubby_exec_options *options,
+                        struct cubby_output *output, struct cubby_error *error);
+/* Frees what cubby_run() has put there. Safe on NULL, after an error, and twice. */
+CUBBY_API void cubby_output_free(struct cubby_output *output);
 
 /* ---- detached executions --------------------------------------------------------------------------------*/
 

@@ -22,8 +22,9 @@ const char *asset_file(enum asset a);
 /*
  * Finds one of them. Folders are looked through in this order, the first that is given decides: `folders`
  * (an option of the caller), $CUBBY_ASSETS (both may be several, with ':' between), else the folder of the
- * running executable and <prefix>/lib/cubby. 0 with the path in `out`; -ENOENT with a text that says which
- * file is missing, where it was looked for, and what to do.
+ * file that libcubby was loaded from (the program itself, when it is linked in), "cubby" in that folder, the
+ * folder of the running program, and <libdir>/cubby. 0 with the path in `out`; -ENOENT with a text that says
+ * which file is missing, where it was looked for, and what to do.
  */
 int asset_find(enum asset a, const char *folders, char out[PATH_MAX], struct err *e);
 

@@ -76,7 +76,7 @@ int cubby_exec_start(struct cubby_exec **out, struct cubby_box *box, const struc
     if (!out || !box || !options)
         return fail(error, CUBBY_EARGUMENT, "cubby_exec_start: an argument is NULL");
     *out = NULL;
-    int ret = options_copy(&o, sizeof(o), offsetof(struct cubby_exec_options, entrypoint), options, error);
+    int ret = options_copy(&o, sizeof(o), EXEC_OPTIONS_LEAST, options, error);
     if (ret < 0)
         return ret;
     struct cubby_exec *x = NULL;

@@ -88,6 +88,9 @@ struct cubby_exec {
 /* More executions than any agent has: a list that goes on is a fault of it. */
 #define EXEC_ITEMS_MAX 4096u
 
+/* The size of the options in their first release. */
+#define EXEC_OPTIONS_LEAST offsetof(struct cubby_exec_options, entrypoint)
+
 /* What the waiter watches. */
 enum { EXEC_TAG_SOCKET = 1, EXEC_TAG_BOX = 2 };
 

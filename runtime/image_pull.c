@@ -137,7 +137,9 @@ int cubby_images_pull(struct cubby_images *images, const char *reference,
         return fail(error, CUBBY_EARGUMENT, "cubby_images_pull: an argument is NULL");
     if (out)
         *out = NULL;
-    int ret = options_copy(&o, sizeof(o), sizeof(o), options, error);
+    int ret = options_check_return(counts, error); /* not when it is pulled already */
+    if (ret == 0)
+        ret = options_copy(&o, sizeof(o), sizeof(o), options, error);
     if (ret == 0)
         ret = images_bring(images, reference, &o, &r, error);
     if (ret < 0)

@@ -206,11 +206,13 @@ int cubby_images_prune(struct cubby_images *images, const struct cubby_prune_opt
                        struct cubby_prune_counts *counts, struct cubby_error *error)
 {
     struct err e;
-    struct cubby_prune_options o;
+    struct cubby_prune_options o = {0};
     struct gc_result r;
     if (!images)
         return fail(error, CUBBY_EARGUMENT, "cubby_images_prune: images is NULL");
-    int ret = options_copy(&o, sizeof(o), sizeof(o), options, error);
+    int ret = options_check_return(counts, error); /* not when it is removed already */
+    if (ret == 0)
+        ret = options_copy(&o, sizeof(o), sizeof(o), options, error);
     if (ret < 0)
         return ret;
     if (o.flags & ~(CUBBY_PRUNE_ALL | CUBBY_PRUNE_DRY_RUN))

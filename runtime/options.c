@@ -32,7 +32,7 @@ int options_copy(void *to, size_t ours, size_t least, const void *from, struct c
     return 0;
 }
 
-int options_return(void *to, const void *from, size_t ours, struct cubby_error *error)
+int options_check_return(const void *to, struct cubby_error *error)
 {
     size_t theirs;
     if (!to)
@@ -40,6 +40,18 @@ int options_return(void *to, const void *from, size_t ours, struct cubby_error *
     memcpy(&theirs, to, sizeof(theirs));
     if (theirs < sizeof(theirs) || theirs > 64 * 1024)
         return fail(error, CUBBY_EARGUMENT, "the size member of a result is %zu; set it to sizeof", theirs);
+    return 0;
+}
+
+int options_return(void *to, const void *from, size_t ours, struct cubby_error *error)
+{
+    size_t theirs;
+    if (!to)
+        return 0;
+    int ret = options_check_return(to, error);
+    if (ret < 0)
+        return ret;
+    memcpy(&theirs, to, sizeof(theirs));
     memset(to, 0, theirs);
     memcpy(to, from, theirs < ours ? theirs : ours);
     memcpy(to, &theirs, sizeof(theirs));

@@ -22,4 +22,7 @@ int options_copy(void *to, size_t ours, size_t least, const void *from, struct c
  */
 int options_return(void *to, const void *from, size_t ours, struct cubby_error *error);
 
+/* The check of options_return(), for calls that do something first. */
+int options_check_return(const void *to, struct cubby_error *error);
+
 #endif

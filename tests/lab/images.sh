@@ -8,22 +8,7 @@ set -u
 # shellcheck source=tests/lab/lib.sh
 . "$(dirname "$0")/lib.sh"
 
-data=$(readlink -f "$B/python-registry")
-[ -d "$data/docker" ] || { echo "Bail out! $B/python-registry is not there (make python-registry)"; exit 1; }
-export CUBBY_HOME=$T/home XDG_CONFIG_HOME=$T/config
-port=5000
-mkdir -p "$XDG_CONFIG_HOME/cubby"
-echo "{\"registries\": {\"docker.io\": {\"mirrors\": [\"http://127.0.0.1:$port\"]}}}" >"$XDG_CONFIG_HOME/cubby/config.json"
-cat >"$T/registry.yml" <<END
-{version: 0.1, log: {level: error}, storage: {filesystem: {rootdirectory: $data}}, http: {addr: "127.0.0.1:$port"}}
-END
-OTEL_TRACES_EXPORTER=none docker-registry serve "$T/registry.yml" >"$T/registry.log" 2>&1 &
-registry=$!
-trap 'kill $registry; rm -rf "$T"' EXIT
-for _ in $(seq 300); do
-  if curl -fs "http://127.0.0.1:$port/v2/" >/dev/null; then break; fi
-  sleep 0.2
-done
+registry
 requests() { grep -c 'HTTP/1' "$T/registry.log"; }
 
 says() { # WANTED COMMAND…

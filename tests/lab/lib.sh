@@ -61,6 +61,28 @@ nothing_left() {
   [ -z "$left" ] || { echo "left behind: $left"; return 1; }
 }
 
+# Debian's Python as library/python:slim in a real registry, which is the mirror of docker.io here, so that references are
+# those of a user with internet. Sets port, and registry to its pid; its log is $T/registry.log.
+registry() {
+  local data
+  data=$(readlink -f "$B/python-registry")
+  [ -d "$data/docker" ] || { echo "Bail out! $B/python-registry is not there (make python-registry)"; exit 1; }
+  export CUBBY_HOME=$T/home XDG_CONFIG_HOME=$T/config
+  port=5000
+  mkdir -p "$XDG_CONFIG_HOME/cubby"
+  echo "{\"registries\": {\"docker.io\": {\"mirrors\": [\"http://127.0.0.1:$port\"]}}}" >"$XDG_CONFIG_HOME/cubby/config.json"
+  cat >"$T/registry.yml" <<END
+{version: 0.1, log: {level: error}, storage: {filesystem: {rootdirectory: $data}}, http: {addr: "127.0.0.1:$port"}}
+END
+  OTEL_TRACES_EXPORTER=none docker-registry serve "$T/registry.yml" >"$T/registry.log" 2>&1 &
+  registry=$!
+  trap 'kill $registry; rm -rf "$T"' EXIT
+  for _ in $(seq 300); do
+    if curl -fs "http://127.0.0.1:$port/v2/" >/dev/null; then break; fi
+    sleep 0.2
+  done
+}
+
 # Fails with CODE, says PATTERN in one line on stderr, leaves nothing.
 refused() { # CODE PATTERN COMMAND…
   local want=$1 pattern=$2
