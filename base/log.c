@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Theory of operation: one level per topic in a table of atomic bytes. The first caller of log_enabled()
- * parses CUBBY_LOG; two threads that do so at once write the same values. A line is put together in a local
- * buffer and written with one write(2), so that lines of several threads and processes do not mix.
+ * parses CUBBY_LOG, or RUST_LOG where that is not set: programs written for BoxLite choose with that, and
+ * whatever else it says is meant for others. Two threads that do so at once write the same values. A line is
+ * put together in a local buffer and written with one write(2), so that lines of several threads and
+ * processes do not mix.
  */
 #include "base/log.h"
 
@@ -24,6 +26,10 @@ static const char *const topic_names[LOG_TOPICS] = {
 };
 static const char *const level_names[] = {"off", "error", "warn", "info", "debug"};
 
+/* All that belongs to a virtual machine, by one word. */
+static const enum log_topic vm_topics[] = {LOG_VMM,   LOG_VIRTIO, LOG_CONSOLE, LOG_BLK,
+                                           LOG_VSOCK, LOG_INIT,   LOG_BOX};
+
 #define DEFAULT_LEVEL LOG_WARN
 
 static _Atomic uint8_t levels[LOG_TOPICS];
@@ -38,10 +44,29 @@ static int find_word(const char *s, size_t len, const char *const *names, size_t
     return -1;
 }
 
+static void set_one(enum log_topic topic, int level)
+{
+    atomic_store_explicit(&levels[topic], (uint8_t)level, memory_order_relaxed);
+}
+
 static void set_all(int level)
 {
     for (int t = 0; t < LOG_TOPICS; t++)
-        atomic_store_explicit(&levels[t], (uint8_t)level, memory_order_relaxed);
+        set_one((enum log_topic)t, level);
+}
+
+static int set_named(const char *s, size_t len, int level)
+{
+    int topic = find_word(s, len, topic_names, LOG_TOPICS);
+    if (topic >= 0) {
+        set_one((enum log_topic)topic, level);
+        return 0;
+    }
+    if (len != 2 || memcmp(s, "vm", 2) != 0)
+        return -EINVAL;
+    for (size_t i = 0; i < ARRAY_LEN(vm_topics); i++)
+        set_one(vm_topics[i], level);
+    return 0;
 }
 
 /* One element of the list: "level" or "topic=level". */
@@ -56,11 +81,28 @@ static int apply_word(const char *s, size_t len)
         set_all(level);
         return 0;
     }
-    int topic = find_word(s, (size_t)(eq - s), topic_names, LOG_TOPICS);
-    if (topic < 0)
-        return -EINVAL;
-    atomic_store_explicit(&levels[topic], (uint8_t)level, memory_order_relaxed);
-    return 0;
+    return set_named(s, (size_t)(eq - s), level);
+}
+
+/* One element of RUST_LOG: "level", or "boxlite=level", perhaps with a part of BoxLite behind its name, which
+ * we do not have. */
+static void apply_rust_word(const char *s, size_t len)
+{
+    static const char *const words[] = {"off", "error", "warn", "info", "debug", "trace"};
+    static const char ours[] = "boxlite";
+    const char *eq = memchr(s, '=', len);
+    const char *level_at = eq ? eq + 1 : s;
+    int level = find_word(level_at, (size_t)(s + len - level_at), words, ARRAY_LEN(words));
+    if (level > LOG_DEBUG)
+        level = LOG_DEBUG;
+    if (level >= 0 && (!eq || strncmp(s, ours, sizeof(ours) - 1) == 0))
+        set_all(level);
+}
+
+/* Pairs with the acquire in log_enabled(): who sees `configured` sees the levels. */
+static void publish(void)
+{
+    atomic_store_explicit(&configured, true, memory_order_release);
 }
 
 int log_configure(const char *spec)
@@ -73,19 +115,34 @@ int log_configure(const char *spec)
             ret = -EINVAL;
         spec += len + (spec[len] == ',');
     }
-    /* Pairs with the acquire in log_enabled(): who sees `configured` sees the levels. */
-    atomic_store_explicit(&configured, true, memory_order_release);
+    publish();
     return ret;
+}
+
+void log_configure_rust(const char *spec)
+{
+    set_all(DEFAULT_LEVEL);
+    while (spec && *spec) {
+        size_t len = strcspn(spec, ",");
+        apply_rust_word(spec, len);
+        spec += len + (spec[len] == ',');
+    }
+    publish();
+}
+
+static void configure_from_environment(void)
+{
+    const char *spec = getenv("CUBBY_LOG");
+    if (!spec)
+        log_configure_rust(getenv("RUST_LOG"));
+    else if (log_configure(spec) < 0)
+        log_write(LOG_CLI, LOG_WARN, "CUBBY_LOG='%s': a word is not known; use LEVEL or TOPIC=LEVEL", spec);
 }
 
 bool log_enabled(enum log_topic topic, enum log_level level)
 {
-    if (!atomic_load_explicit(&configured, memory_order_acquire)) {
-        const char *spec = getenv("CUBBY_LOG");
-        if (log_configure(spec) < 0)
-            log_write(LOG_CLI, LOG_WARN, "CUBBY_LOG='%s': a word is not known; use LEVEL or TOPIC=LEVEL",
-                      spec);
-    }
+    if (!atomic_load_explicit(&configured, memory_order_acquire))
+        configure_from_environment();
     return level <= (enum log_level)atomic_load_explicit(&levels[topic], memory_order_relaxed);
 }
 

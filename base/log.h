@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Log lines for the people who run cubby: to stderr, one write(2) a line, quiet by default (warnings and
- * errors). CUBBY_LOG chooses: "debug", or "vmm=debug,exec=info", or both ("warn,vsock=debug").
+ * errors). CUBBY_LOG chooses: "debug", or "vmm=debug,exec=info", or both ("warn,vsock=debug");
+ * "vm" is all topics of a virtual machine. Without CUBBY_LOG, RUST_LOG counts: "debug", "boxlite=debug".
  *
  * The levels are the only mutable state of the process that base/ keeps: read once from the environment on
  * first use, afterwards only read; safe from any thread. errno is kept across every call.
@@ -32,6 +33,9 @@ enum log_topic {
 /* Overrides the environment; `spec` as in CUBBY_LOG. Returns 0, or -EINVAL for a word that is not known (the
  * rest of `spec` is applied all the same). Not for use beside running threads. */
 int log_configure(const char *spec);
+
+/* The same with the words of RUST_LOG; those of other programs' parts are passed over. */
+void log_configure_rust(const char *spec);
 
 bool log_enabled(enum log_topic topic, enum log_level level);
 

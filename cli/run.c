@@ -161,7 +161,7 @@ static int create_box(struct run *r, struct cubby_error *e)
     };
     if (s->timeline)
         o.flags |= CUBBY_BOX_TIMELINE;
-    if (s->verbose || getenv("CUBBY_LOG"))
+    if (s->verbose)
         o.flags |= CUBBY_BOX_LOG;
     int ret = r->image ? create_box_of_image(r, &o, e) : cubby_box_create(&r->box, &o, e);
     return ret < 0 ? ret : cubby_box_start(r->box, e);

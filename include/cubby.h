@@ -16,10 +16,10 @@
  *
  *  - It returns 0 or a count on success and one of the negative CUBBY_E… codes on failure; the last parameter
  *    (may be NULL) then says in one sentence what failed, on which object, why, and what to try.
- *  - The library never exits, never prints, never changes signal handlers or the signal mask of the caller,
- *    raises no SIGPIPE, leaves no zombie, and has no global state. Its descriptors are close-on-exec. A box
- *    is a child process: the caller sees SIGCHLD when it ends, and should wait for its own children by their
- *    pids.
+ *  - The library never exits, prints nothing but the log that CUBBY_LOG asks for (cubby(1); by default
+ *    warnings, on stderr), never changes signal handlers or the signal mask of the caller, raises no SIGPIPE,
+ *    leaves no zombie, and has no global state. Its descriptors are close-on-exec. A box is a child process:
+ *    the caller sees SIGCHLD when it ends, and should wait for its own children by their pids.
  *  - Option structs start with their size (`.size = sizeof(opt)`); fields that are zero or NULL mean the
  *    documented default. A later library accepts the shorter struct of an older header. What they point to is
  *    copied and need not outlive the call.
@@ -357,7 +357,7 @@ struct cubby_box_options {
 
 #define CUBBY_BOX_TIMELINE 0x1u /* record the boundaries of the box's life: see cubby_box_timeline() */
 #define CUBBY_BOX_LOG                                                                                        \
-    0x2u /* the VMM's own log lines go to this process's stderr, see CUBBY_LOG in cubby(1) */
+    0x2u /* the VMM's own log lines go to this process's stderr, as they do when CUBBY_LOG asks for them */
 
 enum cubby_state {
     CUBBY_CONFIGURED, /* created, not started */

@@ -362,7 +362,7 @@ int box_launch(struct cubby_box *box, struct cubby_error *error)
         .cpus = s->cpus,
         .memory_mib = s->memory_mib,
         .timeline = s->flags & CUBBY_BOX_TIMELINE,
-        .log_fd = s->flags & CUBBY_BOX_LOG ? STDERR_FILENO : -1,
+        .log_fd = s->flags & CUBBY_BOX_LOG || log_enabled(LOG_VMM, LOG_INFO) ? STDERR_FILENO : -1,
     };
     if (kvm_cache_read(box->folder.base, s->vmm, &e) == KVM_UNUSABLE)
         return fail_kvm(error, &e);
@@ -387,6 +387,8 @@ int box_launch(struct cubby_box *box, struct cubby_error *error)
         return fail_err(error, CUBBY_ECONFIG, &e);
     }
     begin_life(box);
+    log_info(LOG_BOX, "box %s starts: VMM %d, %u CPUs, %u MiB", box->folder.id, (int)box->vmm.child.pid,
+             s->cpus, s->memory_mib);
     set_timer(box);
     return 0;
 }

@@ -7,6 +7,7 @@
 #include "runtime/exec.h"
 
 #include "base/io.h"
+#include "base/log.h"
 #include "proto/ports.h"
 #include "runtime/box.h"
 #include "runtime/errors.h"
@@ -67,6 +68,7 @@ static int runs(struct cubby_exec *x, uint64_t id)
     x->id = id;
     x->phase = EXEC_RUNS;
     x->started = true;
+    log_debug(LOG_EXEC, "box %s, execution %llu has started", cubby_box_id(x->box), (unsigned long long)id);
     /* The guest's timer is the one that counts; ours ends what a stuck guest does not. */
     x->deadline_ns = WAITER_NEVER;
     if (x->timeout_ms)

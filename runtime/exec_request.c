@@ -6,6 +6,7 @@
  */
 #include "runtime/exec.h"
 
+#include "base/log.h"
 #include "proto/ports.h"
 #include "runtime/errors.h"
 
@@ -197,6 +198,7 @@ int exec_prepare(struct cubby_exec *x, const struct cubby_exec_options *o, struc
     int ret = check(o, error);
     if (ret < 0)
         return ret;
+    log_debug(LOG_EXEC, "'%s' is to be executed", o->argv[0]);
     ret = choose_streams(x, o->flags, o->buffer, error);
     if (ret < 0)
         return ret;

@@ -11,6 +11,7 @@
 #include "runtime/exec.h"
 
 #include "base/io.h"
+#include "base/log.h"
 #include "base/own.h"
 #include "runtime/box.h"
 #include "runtime/dial.h"
@@ -42,8 +43,20 @@ static void disconnect(struct cubby_exec *x)
     ring_drop(&x->out, ring_len(&x->out));
 }
 
+static void log_end(const struct cubby_exec *x)
+{
+    unsigned long long id = x->id;
+    if (x->failure.code)
+        log_info(LOG_EXEC, "box %s, execution %llu: %s", cubby_box_id(x->box), id, x->failure.message);
+    else if (x->kind == EXEC_RUN || x->kind == EXEC_ATTACH)
+        log_info(LOG_EXEC, "box %s, execution %llu has ended: how %d, exit code %d, after %llu ms",
+                 cubby_box_id(x->box), id, x->result.how, x->result.exit_code,
+                 (unsigned long long)(x->result.wall_ns / NSEC_PER_MSEC));
+}
+
 void exec_finish(struct cubby_exec *x)
 {
+    log_end(x);
     x->phase = EXEC_OVER;
     x->output[0].eof = x->output[1].eof = true;
     x->stdin_refused = true;

@@ -6,6 +6,7 @@
  */
 #include "runtime/images.h"
 
+#include "base/log.h"
 #include "base/own.h"
 #include "oci/credentials.h"
 #include "oci/oci_error.h"
@@ -78,6 +79,7 @@ static int find_complete(struct cubby_images *images, const char *text, const st
     CLEANUP(fd_closep) int fd = store_rootfs_open(images->store, &result->image.manifest.digest, NULL, &e);
     if (fd >= 0) {
         store_ref_touch(images->store, &result->image);
+        log_debug(LOG_IMAGE, "image '%s' is there", result->image.name);
         return 1;
     }
     snprintf(name, REF_TEXT_MAX, "%s", result->image.name); /* it may have been found by its id */
@@ -124,6 +126,11 @@ int images_bring(struct cubby_images *images, const char *text, const struct cub
     };
     ret = image_pull(images->store, &ref, &o, result, &e);
     credentials_destroy(credentials);
+    if (ret == 0)
+        log_info(LOG_IMAGE, "image '%s' was pulled: %llu requests, %llu bytes", result->image.name,
+                 (unsigned long long)result->requests, (unsigned long long)result->bytes);
+    else
+        log_info(LOG_IMAGE, "image '%s' was not pulled: %s", text, e.text);
     return ret < 0 ? fail_err(error, CUBBY_EIMAGE, &e) : 0;
 }
 

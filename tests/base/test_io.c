@@ -90,6 +90,34 @@ static void a_long_error_text_is_cut_visibly(void **state)
     }
 }
 
+static void log_levels_follow_what_boxlites_users_set(void **state)
+{
+    (void)state;
+    log_configure_rust("debug");
+    assert_true(log_enabled(LOG_IMAGE, LOG_DEBUG));
+    log_configure_rust("boxlite=debug,hyper=off");
+    assert_true(log_enabled(LOG_EXEC, LOG_DEBUG));
+    log_configure_rust("hyper=trace,h2=info,nonsense,=");
+    assert_true(log_enabled(LOG_NET, LOG_WARN));
+    assert_false(log_enabled(LOG_NET, LOG_INFO));
+    log_configure_rust("error,boxlite::images=trace");
+    assert_true(log_enabled(LOG_BOX, LOG_DEBUG));
+    log_configure_rust(NULL);
+    assert_false(log_enabled(LOG_BOX, LOG_INFO));
+    assert_int_equal(log_configure(NULL), 0);
+}
+
+static void all_of_a_machine_is_one_topic(void **state)
+{
+    (void)state;
+    assert_int_equal(log_configure("vm=debug"), 0);
+    assert_true(log_enabled(LOG_BOX, LOG_DEBUG));
+    assert_true(log_enabled(LOG_VSOCK, LOG_DEBUG));
+    assert_false(log_enabled(LOG_EXEC, LOG_INFO));
+    assert_false(log_enabled(LOG_NET, LOG_INFO));
+    assert_int_equal(log_configure(NULL), 0);
+}
+
 static void log_levels_follow_the_specification(void **state)
 {
     (void)state;
@@ -212,6 +240,8 @@ int main(void)
         cmocka_unit_test(an_error_says_what_and_why),
         cmocka_unit_test(a_long_error_text_is_cut_visibly),
         cmocka_unit_test(log_levels_follow_the_specification),
+        cmocka_unit_test(log_levels_follow_what_boxlites_users_set),
+        cmocka_unit_test(all_of_a_machine_is_one_topic),
         cmocka_unit_test(a_log_limit_lets_a_burst_through),
         cmocka_unit_test_setup_teardown(a_file_appears_whole_or_not_at_all, set_up, tear_down),
         cmocka_unit_test_setup_teardown(short_files_are_told_apart, set_up, tear_down),

@@ -32,6 +32,15 @@ warm_run() { # nothing is asked, nothing is merged, nothing is told
   [ "$(requests)" = "$before" ] || { echo "requests: $before before, $(requests) after"; return 1; }
   [ "$(stat -c '%n %Y %i' "$CUBBY_HOME"/images/rootfs/*)" = "$roots" ]
 }
+log_topics() { # a registry asked, an image, a machine, an execution; each topic by itself; the words of BoxLite
+  local topic
+  RUST_LOG=hyper=off,boxlite=debug says 4 run -q --pull always python:slim python -c 'print(2+2)' 2>"$T/err" || return 1
+  for topic in net image box vmm exec; do
+    grep -q "^cubby $topic " "$T/err" || { echo "no line of $topic"; cat "$T/err"; return 1; }
+  done
+  CUBBY_LOG=exec=debug RUST_LOG=debug says 4 run python:slim python -c 'print(2+2)' 2>"$T/err" || return 1
+  grep -q "'python' is to be executed" "$T/err" && ! grep -v '^cubby exec ' "$T/err"
+}
 own_command() { says 'hello from the image' run -q example/app:v1; }
 arguments_of_the_entrypoint() { says 4 run example/app:v1 -c 'print(2+2)'; }
 configuration() {
@@ -94,9 +103,10 @@ two_at_once() { # two boxes of one image that neither has seen
 no_such_tag() { refused 125 'docker.io/library/python:nosuch' run python:nosuch; }
 nothing_is_left_of_pulls() { [ -z "$(find "$CUBBY_HOME"/images/{partial,leases} "$CUBBY_HOME/boxes" -type f)" ] && nothing_left; }
 
-plan 16
+plan 17
 check "cubby run python:slim -- python -c 'print(2+2)'" first_run
 check 'a warm run asks no registry and merges nothing' warm_run
+check 'the log tells of each topic when it is asked to' log_topics
 check "the image's own command" own_command
 check "words for the image's entrypoint" arguments_of_the_entrypoint
 check "the image's environment, folder and user" configuration
