@@ -25,3 +25,11 @@ void oci_limits_init(struct oci_limits *l)
         .header_bytes = 1 * MIB,
     };
 }
+
+void oci_limits_of_store(struct oci_limits *l)
+{
+    oci_limits_init(l);
+    l->manifest_bytes = l->config_bytes = OCI_STORED_BYTES_MAX;
+    l->layers = OCI_LAYERS_MAX;
+    l->blob_bytes = UINT64_MAX;
+}

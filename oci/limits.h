@@ -14,6 +14,8 @@
 #define OCI_ENTRIES_MAX      0x7fffffffu
 #define OCI_PATH_BYTES_MAX   (1u << 20)
 #define OCI_HEADER_BYTES_MAX (64u << 20)
+#define OCI_STORED_BYTES_MAX (1u << 30) /* of a manifest or configuration that is read back from the store   \
+                                         */
 
 struct oci_limits {
     uint64_t
@@ -36,5 +38,9 @@ struct oci_limits {
 
 /* The defaults, as written beside each field. */
 void oci_limits_init(struct oci_limits *l);
+
+/* For what is in the store: it was within the limits of whoever put it there, which may be wider than the
+ * defaults, and are not known any more. */
+void oci_limits_of_store(struct oci_limits *l);
 
 #endif

@@ -50,15 +50,16 @@ static int is_complete(struct pull *p, struct err *e)
     if (ret == 0) {
         CLEANUP(fd_closep)
         int fd = store_rootfs_open(p->store, &p->result->image.manifest.digest, NULL, &why);
-        if (fd >= 0) {
+        ret = fd < 0 ? fd : store_image_check(p->store, &p->result->image.manifest.digest, &why);
+        if (ret == 0) {
             store_ref_touch(p->store, &p->result->image);
             return 1;
         }
-        ret = fd;
         image_ref_fini(&p->result->image);
         p->result->image = (struct image_ref){0};
     }
-    return ret == -ENOENT || ret == OCI_E_NOT_FOUND ? 0 : err_set(e, ret, "%s", why.text);
+    return ret == -ENOENT || ret == OCI_E_NOT_FOUND || ret == OCI_E_DIGEST ? 0
+                                                                           : err_set(e, ret, "%s", why.text);
 }
 
 static int write_reference(struct pull *p, struct err *e)
@@ -90,7 +91,7 @@ static int pull_steps(struct pull *p, struct err *e)
 static void pull_fini(struct pull *p)
 {
     if (p->registry)
-        p->result->requests = registry_requests(p->registry);
+        p->result->requests += registry_requests(p->registry);
     registry_destroy(p->registry);
     loop_remove(&p->merge_source);
     loop_remove(&p->cancel_source);
@@ -105,6 +106,17 @@ static void pull_fini(struct pull *p)
     store_lease_end(p->lease);
 }
 
+static void pull_begin(struct pull *p, struct store *s, const struct oci_ref *ref,
+                       const struct pull_options *o, struct pull_result *result)
+{
+    *p = (struct pull){.store = s, .ref = ref, .opt = o, .result = result, .merge_fd = -1, .cancel_fd = -1};
+    oci_ref_canonical(ref, p->name);
+    if (o->platform)
+        p->platform = *o->platform;
+    else
+        platform_host(&p->platform);
+}
+
 int image_pull(struct store *s, const struct oci_ref *ref, const struct pull_options *o,
                struct pull_result *result, struct err *e)
 {
@@ -112,16 +124,16 @@ int image_pull(struct store *s, const struct oci_ref *ref, const struct pull_opt
     *result = (struct pull_result){0};
     if (!p)
         return err_set(e, -ENOMEM, "cannot pull an image: no memory");
-    *p = (struct pull){.store = s, .ref = ref, .opt = o, .result = result, .merge_fd = -1, .cancel_fd = -1};
-    oci_ref_canonical(ref, p->name);
-    if (o->platform)
-        p->platform = *o->platform;
-    else
-        platform_host(&p->platform);
+    pull_begin(p, s, ref, o, result);
     int ret = o->policy == PULL_ALWAYS && !ref->has_digest ? 0 : is_complete(p, e);
     if (ret == 1)
         return 0;
     if (ret == 0) {
+        ret = pull_steps(p, e);
+        pull_fini(p);
+    }
+    if (ret < 0 && p->told.damaged) { /* what the disk has damaged is fetched, once */
+        pull_begin(p, s, ref, o, result);
         ret = pull_steps(p, e);
         pull_fini(p);
     }

@@ -90,8 +90,13 @@ static int add_layers(struct merge_job *j, struct merge *m)
         news.begun = i + 1;
         tell(j, &news);
         ret = add_layer(j, m, i);
-        if (ret < 0)
+        if (ret < 0) {
+            /* An image whose layers are not what it says fails in the same way: only the bytes can tell. */
+            news.damaged = ret <= OCI_E_DIGEST && ret >= OCI_E_LIMIT &&
+                           store_blob_remove_damaged(j->p.store, &j->p.manifest->layer[i].digest);
+            tell(j, &news);
             return ret;
+        }
         news.merged = i + 1;
         tell(j, &news);
     }

@@ -27,6 +27,7 @@ struct merge_job_news {
     size_t begun;   /* layers that were begun */
     size_t merged;  /* layers that are in */
     bool finishing; /* all are in, the image is being written to the end */
+    bool damaged;   /* it failed because of a layer whose bytes in the store were wrong: it is removed */
     bool over;      /* the thread has nothing left to do */
 };
 

@@ -61,6 +61,9 @@ int store_lease_add(struct store_lease *l, const struct digest *d, struct err *e
 /* A descriptor to read the complete blob (close-on-exec, offset 0, shared lock), its size in *size (may be
  * NULL); -ENOENT when it is not there. */
 int store_blob_open(struct store *s, const struct digest *d, uint64_t *size, struct err *e);
+/* Reads the complete blob once more: true when its bytes are not those of its digest, and it was removed, so
+ * that it will be downloaded again. False also when it cannot be read. */
+bool store_blob_remove_damaged(struct store *s, const struct digest *d);
 /* True when the complete blob is there, with this size. */
 bool store_blob_exists(struct store *s, const struct digest *d, uint64_t size);
 /* A small blob (at most `max` bytes, else OCI_E_LIMIT) in memory, its digest checked once more; the caller
@@ -166,8 +169,12 @@ struct image_list {
 int store_list(struct store *s, struct image_list *out, struct err *e);
 void image_list_fini(struct image_list *l);
 
+/* Whether what tells how an image is run is there and whole: its manifest and its configuration. 0;
+ * OCI_E_NOT_FOUND and OCI_E_DIGEST when a pull would mend it; or another failure. */
+int store_image_check(struct store *s, const struct digest *manifest, struct err *e);
+
 /* Manifest and configuration of a stored image, parsed and cross-checked: as many DiffIDs as layers.
- * `limits` NULL: the defaults. */
+ * `limits` NULL: oci_limits_of_store(). */
 int store_manifest_load(struct store *s, const struct digest *manifest, const struct oci_limits *limits,
                         struct manifest *out, struct err *e);
 int store_config_load(struct store *s, const struct manifest *m, const struct oci_limits *limits,

@@ -8,6 +8,7 @@
 #include "oci/store_internal.h"
 
 #include "base/io.h"
+#include "base/log.h"
 #include "base/own.h"
 #include "oci/oci_error.h"
 
@@ -68,6 +69,35 @@ int store_blob_load(struct store *s, const struct digest *d, uint64_t max, char 
     *out = STEAL(text);
     *len = size;
     return 0;
+}
+
+/* The digest of all bytes behind `fd`. */
+static int digest_of_file(int fd, struct digest *out)
+{
+    CLEANUP(hasher_destroyp) struct hasher *h = NULL;
+    CLEANUP(mem_freep) char *buf = malloc(READ_CHUNK);
+    int ret = buf ? hasher_create(&h, NULL) : -ENOMEM;
+    if (ret < 0)
+        return ret;
+    for (;;) {
+        ssize_t n = read(fd, buf, READ_CHUNK);
+        if (n < 0 && errno == EINTR)
+            continue;
+        if (n <= 0)
+            return n < 0 ? -errno : hasher_finish(h, out, NULL);
+        hasher_update(h, buf, (size_t)n);
+    }
+}
+
+bool store_blob_remove_damaged(struct store *s, const struct digest *d)
+{
+    struct digest is;
+    CLEANUP(fd_closep) int fd = store_blob_open(s, d, NULL, NULL);
+    if (fd < 0 || digest_of_file(fd, &is) < 0 || digest_equal(&is, d))
+        return false;
+    log_warn(LOG_IMAGE, "blob %s in '%s' is damaged: it is removed, and will be downloaded again", d->text,
+             s->path);
+    return unlinkat(s->dir[DIR_BLOBS], digest_hex(d), 0) == 0;
 }
 
 static void writer_free(struct blob_writer *w)
@@ -138,12 +168,15 @@ static int writer_open(struct blob_writer *w, struct err *e)
     return w->fd < 0 ? writer_sys(w, "create", e) : 0;
 }
 
-/* 1 when it is there, 0 when not; a blob of that name and another size is an error. */
-static int is_complete(const struct store *s, const struct digest *d, uint64_t size, struct err *e)
+/* 1 when it is there, 0 when not; a blob of that name and another size is an error, unless it is that of a
+ * file which the disk has cut. */
+static int is_complete(struct store *s, const struct digest *d, uint64_t size, struct err *e)
 {
     struct stat st;
     if (fstatat(s->dir[DIR_BLOBS], digest_hex(d), &st, AT_SYMLINK_NOFOLLOW) < 0)
         return errno == ENOENT ? 0 : store_sys(s, "look at", DIR_BLOBS, digest_hex(d), e);
+    if ((uint64_t)st.st_size != size && store_blob_remove_damaged(s, d))
+        return 0;
     if ((uint64_t)st.st_size != size)
         return err_set(e, OCI_E_DIGEST, "blob %s has %lld bytes where %llu were promised", d->text,
                        (long long)st.st_size, (unsigned long long)size);

@@ -71,8 +71,9 @@ static bool is_about_content(int ret)
     return ret == OCI_E_FORMAT || ret == OCI_E_UNSUPPORTED || ret == OCI_E_LIMIT || ret == OCI_E_DIGEST;
 }
 
-/* Marks a digest and, if it is a manifest's, all that the manifest needs. */
-static int mark_root(struct gc *g, const struct digest *d, struct err *e)
+/* Marks a digest and, if it is a manifest's, all that the manifest needs. `limits` NULL: however large it is.
+ */
+static int mark_root(struct gc *g, const struct digest *d, const struct oci_limits *limits, struct err *e)
 {
     struct manifest m;
     if (!digest_is_set(d))
@@ -80,8 +81,8 @@ static int mark_root(struct gc *g, const struct digest *d, struct err *e)
     int ret = add(&g->marked, d, e);
     if (ret <= 0)
         return ret;
-    ret = store_manifest_load(g->store, d, NULL, &m, e);
-    /* Most blobs are layers, too large for a manifest or no JSON: then there is nothing more to mark. */
+    ret = store_manifest_load(g->store, d, limits, &m, e);
+    /* Layers are too large for a manifest or no JSON: then there is nothing more to mark. */
     if (ret == -ENOENT || is_about_content(ret))
         return 0;
     if (ret < 0)
@@ -94,17 +95,22 @@ static int mark_root(struct gc *g, const struct digest *d, struct err *e)
 }
 
 /* Marks what somebody names: his references stay, too. */
-static int mark_wanted(struct gc *g, const struct digest *d, struct err *e)
+static int mark_wanted(struct gc *g, const struct digest *d, const struct oci_limits *limits, struct err *e)
 {
     int ret = add(&g->wanted, d, e);
-    return ret < 0 ? ret : mark_root(g, d, e);
+    return ret < 0 ? ret : mark_root(g, d, limits, e);
 }
 
+/* Most of what is leased is layers, each named by itself: none is read for a manifest that is unusually
+ * large.
+ */
 static int mark_lines(struct gc *g, char *text, struct err *e)
 {
     struct digest d;
+    struct oci_limits usual;
+    oci_limits_init(&usual);
     for (char *line; (line = strsep(&text, "\n"));) {
-        int ret = digest_from_hex(&d, line) ? mark_wanted(g, &d, e) : 0;
+        int ret = digest_from_hex(&d, line) ? mark_wanted(g, &d, &usual, e) : 0;
         if (ret < 0)
             return ret;
     }
@@ -253,9 +259,9 @@ static int visit_ref(void *context, const char *name, struct err *e)
     if (is_to_go(g, d, used_at)) {
         ret = sweep_file(g, DIR_REFS, name, &g->result->refs, e);
     } else {
-        ret = mark_root(g, d, e);
+        ret = mark_root(g, d, NULL, e);
         if (ret == 0)
-            ret = mark_root(g, &r.source, e);
+            ret = mark_root(g, &r.source, NULL, e);
     }
     image_ref_fini(&r);
     return ret;
@@ -273,7 +279,7 @@ static int collect(struct gc *g, struct err *e)
     };
     int ret = 0;
     for (size_t i = 0; i < g->opt->nkeep && ret == 0; i++)
-        ret = mark_wanted(g, &g->opt->keep[i], e);
+        ret = mark_wanted(g, &g->opt->keep[i], NULL, e);
     for (size_t i = 0; i < ARRAY_LEN(phase) && ret == 0; i++)
         ret = store_each(g->store, phase[i].dir, phase[i].visit, g, e);
     return ret;

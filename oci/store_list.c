@@ -16,12 +16,12 @@
 int store_manifest_load(struct store *s, const struct digest *manifest, const struct oci_limits *limits,
                         struct manifest *out, struct err *e)
 {
-    struct oci_limits defaults;
+    struct oci_limits wide;
     CLEANUP(mem_freep) char *text = NULL;
     size_t len;
     if (!limits) {
-        oci_limits_init(&defaults);
-        limits = &defaults;
+        oci_limits_of_store(&wide);
+        limits = &wide;
     }
     int ret = store_blob_load(s, manifest, limits->manifest_bytes, &text, &len, e);
     return ret < 0 ? ret : manifest_parse(out, text, len, limits, e);
@@ -30,12 +30,12 @@ int store_manifest_load(struct store *s, const struct digest *manifest, const st
 int store_config_load(struct store *s, const struct manifest *m, const struct oci_limits *limits,
                       struct image_config *out, struct err *e)
 {
-    struct oci_limits defaults;
+    struct oci_limits wide;
     CLEANUP(mem_freep) char *text = NULL;
     size_t len;
     if (!limits) {
-        oci_limits_init(&defaults);
-        limits = &defaults;
+        oci_limits_of_store(&wide);
+        limits = &wide;
     }
     int ret = store_blob_load(s, &m->config.digest, limits->config_bytes, &text, &len, e);
     if (ret == 0)
@@ -46,6 +46,20 @@ int store_config_load(struct store *s, const struct manifest *m, const struct oc
                   out->ndiff_ids);
     image_config_fini(out);
     return ret;
+}
+
+int store_image_check(struct store *s, const struct digest *manifest, struct err *e)
+{
+    struct manifest m;
+    struct image_config c;
+    int ret = store_manifest_load(s, manifest, NULL, &m, e);
+    if (ret == 0) {
+        ret = store_config_load(s, &m, NULL, &c, e);
+        if (ret == 0)
+            image_config_fini(&c);
+        manifest_fini(&m);
+    }
+    return ret == -ENOENT ? OCI_E_NOT_FOUND : ret;
 }
 
 struct listing {

@@ -77,7 +77,8 @@ static int find_complete(struct cubby_images *images, const char *text, const st
     if (ret < 0)
         return fail_copy(error, &why);
     CLEANUP(fd_closep) int fd = store_rootfs_open(images->store, &result->image.manifest.digest, NULL, &e);
-    if (fd >= 0) {
+    ret = fd < 0 ? fd : store_image_check(images->store, &result->image.manifest.digest, &e);
+    if (ret == 0) {
         store_ref_touch(images->store, &result->image);
         log_debug(LOG_IMAGE, "image '%s' is there", result->image.name);
         return 1;
@@ -85,7 +86,8 @@ static int find_complete(struct cubby_images *images, const char *text, const st
     snprintf(name, REF_TEXT_MAX, "%s", result->image.name); /* it may have been found by its id */
     image_ref_fini(&result->image);
     *result = (struct pull_result){0};
-    return fd == -ENOENT ? 0 : fail_err(error, CUBBY_ESTORAGE, &e);
+    bool mendable = ret == -ENOENT || ret == OCI_E_NOT_FOUND || ret == OCI_E_DIGEST;
+    return mendable ? 0 : fail_err(error, CUBBY_ESTORAGE, &e);
 }
 
 static enum pull_policy policy_of(unsigned policy)

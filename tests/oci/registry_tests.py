@@ -94,6 +94,49 @@ def never_asks_nobody():
     place.pull(ref("library/python:slim")).ok(requests=1, blobs=1, merges=1)
 
 
+def spoil(path):
+    """Changes a byte in the middle, as a bad disk would."""
+    os.chmod(path, 0o600)
+    with open(path, "r+b") as f:
+        f.seek(os.path.getsize(path) // 2)
+        byte = f.read(1)
+        f.seek(-1, os.SEEK_CUR)
+        f.write(bytes([byte[0] ^ 0x55]))
+
+
+def what_the_disk_has_spoilt_is_brought_again():
+    place, name = Place(insecure(registry)), ref("library/python:slim")
+    place.pull(name).ok()
+    root = os.path.join(place.store, "rootfs", one.digest[7:] + ".ext4")
+    blob = lambda digest: os.path.join(place.store, "blobs/sha256", digest[7:])  # noqa: E731
+    for spoilt in (one.layers[0]["digest"], one.layers[1]["digest"]):
+        spoil(blob(spoilt))
+        os.unlink(root)
+        place.pull(name).ok(blobs=1, requests=1, merges=1)
+        place.holds(one)
+    os.truncate(blob(one.layers[1]["digest"]), 5)
+    os.unlink(root)
+    place.pull(name).ok(blobs=1, merges=1)
+    # Without a registry it is told, and what is whole stays.
+    spoil(blob(one.layers[0]["digest"]))
+    os.unlink(root)
+    place.pull(name, "--never").failed(NOT_FOUND, one.layers[0]["digest"], "not in the store")
+    place.pull(name).ok(blobs=1, merges=1)
+    place.holds(one)
+
+
+def an_image_is_there_with_manifest_and_configuration_only():
+    place, name = Place(insecure(registry)), ref("library/python:slim")
+    place.pull(name).ok()
+    for gone in (one.digest, one.config["digest"]):
+        for harm in (os.unlink, spoil):
+            for wanted in (name, ref(f"library/python@{one.digest}")):
+                place.pull(wanted).ok()
+                harm(os.path.join(place.store, "blobs/sha256", gone[7:]))
+                place.pull(wanted).ok(merges=0, manifest=one.digest)
+                place.holds(one)
+
+
 def an_index_leads_to_the_platform():
     place = Place(insecure(registry))
     place.pull(ref("a/multi:v1"), "--platform", "linux/amd64").ok(manifest=one.digest, requests=5)
@@ -357,6 +400,8 @@ run([
     always_asks_and_believes_the_answer,
     by_digest_and_by_tag_with_digest,
     never_asks_nobody,
+    what_the_disk_has_spoilt_is_brought_again,
+    an_image_is_there_with_manifest_and_configuration_only,
     an_index_leads_to_the_platform,
     what_skopeo_pushed,
     images_without_layers_and_with_one_twice,

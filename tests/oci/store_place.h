@@ -110,18 +110,20 @@ static inline struct descriptor put_text(struct store_lease *l, const char *type
     return d;
 }
 
-/* An image of `nlayers` (at most 4) layers named after `layer`, its reference not yet stored. Free with
+#define PLACE_LAYERS_MAX 501 /* one more than the default limit */
+
+/* An image of `nlayers` (at most PLACE_LAYERS_MAX) layers named after `layer`, its reference not yet stored. Free with
  * image_ref_fini(). */
 static inline struct image_ref put_image(struct store_lease *l, const char *name, const char *layer,
                                          int nlayers)
 {
-    char text[64], config[2048];
+    char text[64], config[2048 + PLACE_LAYERS_MAX * sizeof(struct digest)];
     int used =
         snprintf(config, sizeof(config),
                  "{\"os\":\"linux\",\"architecture\":\"amd64\",\"config\":{\"Env\":[\"NAME=%.1000s\"]},"
                  "\"rootfs\":{\"type\":\"layers\",\"diff_ids\":[",
                  name);
-    struct descriptor layers[4];
+    struct descriptor layers[PLACE_LAYERS_MAX];
     for (int i = 0; i < nlayers; i++) {
         snprintf(text, sizeof(text), "layer %s %d", layer, i);
         layers[i] = put_text(l, MEDIA_OCI_LAYER, text);

@@ -76,6 +76,30 @@ static void what_a_reference_reaches_stays(void **state)
     image_list_fini(&list);
 }
 
+/* Who stored it may have had wider limits than the default. */
+static void an_image_beyond_the_usual_limits_stays(void **state)
+{
+    struct place *p = *state;
+    struct image_list list;
+    struct err e = {0};
+    struct digest d = store_image(p->lease, "example.org/many:1", "m", PLACE_LAYERS_MAX);
+    store_rootfs(p->lease, &d);
+    place_new_lease(p);
+    struct gc_result r = pruned(p);
+    assert_int_equal(r.blobs + r.rootfs + r.refs, 0);
+    assert_int_equal(place_count(p, "blobs/sha256"), PLACE_LAYERS_MAX + 2);
+    assert_int_equal(store_image_check(p->store, &d, &e), 0);
+    assert_int_equal(store_list(p->store, &list, &e), 0);
+    assert_true(list.item[0].size > PLACE_LAYERS_MAX);
+    image_list_fini(&list);
+    /* A stopped box keeps it without a reference. */
+    assert_int_equal(store_ref_remove(p->store, "example.org/many:1", NULL, &e), 0);
+    assert_int_equal(store_gc(p->store, &(struct gc_options){.keep = &d, .nkeep = 1}, &r, &e), 0);
+    assert_int_equal(r.blobs + r.rootfs, 0);
+    r = pruned(p);
+    assert_int_equal(r.blobs, PLACE_LAYERS_MAX + 2);
+}
+
 static void a_dry_run_counts_and_takes_nothing(void **state)
 {
     struct place *p = *state;
@@ -391,6 +415,7 @@ int main(void)
 #define T(name) cmocka_unit_test_setup_teardown(name, place_set_up, place_tear_down)
         T(an_empty_store_has_no_garbage),
         T(what_a_reference_reaches_stays),
+        T(an_image_beyond_the_usual_limits_stays),
         T(a_dry_run_counts_and_takes_nothing),
         T(what_is_leased_stays),
         T(a_lease_ends_with_its_process),
