@@ -51,7 +51,7 @@ int store_config_load(struct store *s, const struct manifest *m, const struct oc
 int store_image_check(struct store *s, const struct digest *manifest, struct err *e)
 {
     struct manifest m;
-    struct image_config c;
+    struct image_config c = {0};
     int ret = store_manifest_load(s, manifest, NULL, &m, e);
     if (ret == 0) {
         ret = store_config_load(s, &m, NULL, &c, e);
