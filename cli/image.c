@@ -107,7 +107,7 @@ static int run_rm(const void *settings, char **words, char **command)
         else
             printf("Removed: %s\n", *w);
     }
-    const struct cubby_prune_options unused = {.size = sizeof(unused)};
+    const struct cubby_prune_options unused = {.size = sizeof(unused), .flags = CUBBY_PRUNE_KEEP_PARTIAL};
     if (prune(images, &unused, &counts) != 0)
         code = EXIT_CUBBY;
     cubby_images_close(images);

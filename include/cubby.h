@@ -263,8 +263,9 @@ struct cubby_prune_options {
     unsigned reserved;     /* 0 */
 };
 
-#define CUBBY_PRUNE_ALL     0x1u /* images with a reference, too, but for those that a box uses */
-#define CUBBY_PRUNE_DRY_RUN 0x2u /* only count */
+#define CUBBY_PRUNE_ALL          0x1u /* images with a reference, too, but for those that a box uses */
+#define CUBBY_PRUNE_DRY_RUN      0x2u /* only count */
+#define CUBBY_PRUNE_KEEP_PARTIAL 0x4u /* what interrupted pulls have downloaded stays, to be resumed */
 
 struct cubby_prune_counts {
     size_t size;                   /* set by the caller to sizeof(struct cubby_prune_counts) */

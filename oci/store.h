@@ -188,7 +188,8 @@ struct gc_options {
                               have been in the store for that long; 0: of any age */
     const struct digest *keep; /* manifests that are needed though no reference says so (stopped boxes) */
     size_t nkeep;
-    bool dry_run; /* count only */
+    bool dry_run;       /* count only */
+    bool keep_partials; /* interrupted downloads stay, to be resumed */
 };
 
 struct gc_result {

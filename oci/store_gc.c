@@ -200,7 +200,7 @@ static int visit_partial(void *context, const char *name, struct err *e)
 {
     struct gc *g = context;
     struct digest d;
-    if (digest_from_hex(&d, name) && is_marked(g, &d))
+    if (digest_from_hex(&d, name) && (g->opt->keep_partials || is_marked(g, &d)))
         return 0;
     int lock = object_lock(g->store, name, e);
     if (lock == -EAGAIN) {

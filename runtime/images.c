@@ -215,10 +215,11 @@ int cubby_images_prune(struct cubby_images *images, const struct cubby_prune_opt
         ret = options_copy(&o, sizeof(o), sizeof(o), options, error);
     if (ret < 0)
         return ret;
-    if (o.flags & ~(CUBBY_PRUNE_ALL | CUBBY_PRUNE_DRY_RUN))
+    if (o.flags & ~(CUBBY_PRUNE_ALL | CUBBY_PRUNE_DRY_RUN | CUBBY_PRUNE_KEEP_PARTIAL))
         return fail(error, CUBBY_EARGUMENT, "unknown flags 0x%x for pruning", o.flags);
     const struct gc_options gc = {.all = o.flags & CUBBY_PRUNE_ALL,
                                   .dry_run = o.flags & CUBBY_PRUNE_DRY_RUN,
+                                  .keep_partials = o.flags & CUBBY_PRUNE_KEEP_PARTIAL,
                                   .older_than_s = o.older_than_s};
     if (store_gc(images->store, &gc, &r, &e) < 0)
         return fail_err(error, CUBBY_ESTORAGE, &e);

@@ -153,6 +153,22 @@ static void what_was_removed_stays_until_it_is_pruned(void **state)
     assert_int_equal(counts.images, 1);
 }
 
+static void an_interrupted_download_may_be_kept(void **state)
+{
+    (void)state;
+    struct cubby_error e;
+    struct cubby_prune_options o = {.size = sizeof(o), .flags = CUBBY_PRUNE_KEEP_PARTIAL};
+    struct cubby_prune_counts counts = {.size = sizeof(counts)};
+    char folder[200];
+    snprintf(folder, sizeof(folder), "%s/images/partial", place.home);
+    fake_file(folder, "00000000000000000000000000000000000000000000000000000000000000aa", "half", 4, 0);
+    assert_int_equal(cubby_images_prune(images, &o, &counts, &e), 0);
+    assert_int_equal(counts.partial, 0);
+    o.flags = 0;
+    assert_int_equal(cubby_images_prune(images, &o, &counts, &e), 0);
+    assert_int_equal(counts.partial, 1);
+}
+
 static void words_that_mean_nothing_are_refused(void **state)
 {
     (void)state;
@@ -403,6 +419,7 @@ int main(int argc, char **argv)
         TEST(what_is_loaded_is_listed_and_inspected),
         TEST(an_image_that_is_there_costs_no_request),
         TEST(what_was_removed_stays_until_it_is_pruned),
+        TEST(an_interrupted_download_may_be_kept),
         TEST(words_that_mean_nothing_are_refused),
         TEST(a_home_or_configuration_that_cannot_be_used_is_told),
         TEST(making_a_root_file_system_can_be_given_up),
