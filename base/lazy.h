@@ -8,6 +8,8 @@
 #ifndef CUBBY_BASE_LAZY_H
 #define CUBBY_BASE_LAZY_H
 
+#include "base/err.h"
+
 #include <stddef.h>
 
 /* The layout is known to the generated code. */
@@ -15,6 +17,7 @@ struct lazy_library {
     const char *soname;       /* "libcurl.so.4" */
     const char *const *names; /* of its functions that are used */
     void **slots;             /* their addresses; NULL until they are known */
+    size_t count;
 };
 
 /*
@@ -23,5 +26,8 @@ struct lazy_library {
  * at its start.
  */
 void *lazy_resolve(const struct lazy_library *lib, size_t index);
+
+/* Loads the library and finds its functions, all of them. 0, or -ENOENT with what is missing. Any thread. */
+int lazy_load(const struct lazy_library *lib, struct err *e);
 
 #endif

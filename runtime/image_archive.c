@@ -12,6 +12,7 @@
 #include "oci/sigpipe.h"
 #include "oci/source.h"
 #include "runtime/errors.h"
+#include "runtime/libraries.h"
 #include "runtime/options.h"
 
 #include <errno.h>
@@ -116,6 +117,8 @@ int cubby_images_load(struct cubby_images *images, const char *path, const struc
         ret = fail(error, CUBBY_EARGUMENT, "there is no kind %u of files to load", o.kind);
     if (ret == 0 && o.platform)
         ret = images_platform(o.platform, &platform, error);
+    if (ret == 0)
+        ret = libraries_load(error);
     return ret < 0 ? ret : load(images, path, &o, o.platform ? &platform : NULL, error);
 }
 
@@ -141,6 +144,8 @@ int cubby_images_save(struct cubby_images *images, const char *const *references
     }
     if (ret == 0 && list.failed)
         ret = fail(error, CUBBY_ERESOURCE, "no memory for a list of images");
+    if (ret == 0)
+        ret = libraries_load(error);
     if (ret == 0) {
         struct sigpipe quiet;
         sigpipe_hold(&quiet);

@@ -12,6 +12,7 @@
 #include "oci/oci_error.h"
 #include "oci/ref.h"
 #include "runtime/errors.h"
+#include "runtime/libraries.h"
 #include "runtime/options.h"
 
 #include <errno.h>
@@ -115,6 +116,9 @@ int images_bring(struct cubby_images *images, const char *text, const struct cub
         return ret < 0 ? ret : 0;
     if (oci_ref_parse(&ref, name[0] ? name : text, &e) < 0)
         return fail_err(error, CUBBY_EARGUMENT, &e);
+    ret = libraries_load(error);
+    if (ret < 0)
+        return ret;
     if (options->policy != CUBBY_PULL_NEVER && credentials_load(&credentials, NULL, &e) < 0)
         return fail_err(error, CUBBY_ECONFIG, &e);
     const struct pull_options o = {

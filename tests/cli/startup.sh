@@ -30,10 +30,24 @@ load_loads_archive() {
   mkdir -p "$t/tree" && echo x >"$t/tree/file" && tar -cf "$t/tree.tar" -C "$t/tree" .
   loaded image load --name localhost/tree "$t/tree.tar" | grep libarchive && grep 'Loaded image' "$t/out"
 }
+# A host without the library: an error like others, from the library as well, whose caller goes on.
+missing() { # SONAME COMMAND…
+  local soname=$1
+  shift
+  mkdir -p "$t/broken.$soname" && : >"$t/broken.$soname/$soname" || return 1
+  LD_LIBRARY_PATH=$t/broken.$soname build/cubby "$@" >"$t/out" 2>&1 </dev/null
+  local code=$?
+  cat "$t/out"
+  [ $code = 125 ] && grep "cannot load the library $soname: .*; install it" "$t/out"
+}
+a_library_that_is_missing_is_an_error() {
+  missing libcurl.so.4 pull 127.0.0.1:1/x && missing libarchive.so.13 image load --name localhost/two "$t/tree.tar"
+}
 
-echo 1..5
+echo 1..6
 check 'cubby is not linked with libcurl and libarchive' needs_neither
 check 'a list of images needs neither' images_loads_neither
 check 'libarchive comes with the first tar' load_loads_archive
 check 'a box of an image that is there needs neither' run_loads_neither
 check 'libcurl comes with the first pull' pull_loads_curl
+check 'a library that is missing is an error like others' a_library_that_is_missing_is_an_error
