@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "base/loop.h"
+#include "guest-init/conn.h"
 #include "guest-init/stream.h"
 #include "proto/msg.h"
 
@@ -40,6 +41,7 @@ struct agent {
     struct loop_source listener, signals, oom_events;
     int signal_fd, oom_fd;
     struct stream_scratch scratch;
+    struct conn_budget budget;
     struct exec *execs[AGENT_EXECS_MAX];
     struct session *sessions[AGENT_SESSIONS_MAX];
     uint32_t exec_count, session_count;

@@ -3,7 +3,8 @@
  * Theory of operation: level-triggered reading, one recv(2) per event so that no peer can keep the others
  * waiting. Output goes straight to the socket; what it does not take is kept, EPOLLOUT is asked for, and data
  * streams pause (conn_idle() is false) until the rest is gone, so at most one data frame and a few small ones
- * are ever kept.
+ * are ever kept. A thousand peers that do not read would be a thousand of these: beyond a budget of the agent
+ * frames become small. Nobody waits for it, and who reads is served as before, in smaller pieces.
  */
 #include "guest-init/conn.h"
 
@@ -13,15 +14,29 @@
 #include <sys/epoll.h>
 #include <sys/socket.h>
 
-/* One data frame, and some room for small ones behind it: a peer that makes us answer more than this without
- * reading is not worth keeping. */
-#define OUT_CAP (FRAME_HEADER + STREAM_CHUNK_MAX + 8192u)
+/* Room for small frames beside one of data: a peer that makes us answer more than this without reading is not
+ * worth keeping. */
+#define SMALL_FRAMES 8192u
 
 static void conn_event(struct loop_source *src, uint32_t events);
 
-int conn_open(struct conn *c, struct loop *l, int fd, const struct conn_ops *ops)
+/* The buffer exists from the first byte that is kept to the last. */
+static int hold(struct conn *c)
 {
-    *c = (struct conn){.loop = l, .fd = fd, .ops = ops};
+    int ret = ring_init(&c->out, FRAME_HEADER + conn_room(c) + SMALL_FRAMES);
+    c->budget->held += c->out.cap;
+    return ret;
+}
+
+static void let_go(struct conn *c)
+{
+    c->budget->held -= c->out.cap;
+    ring_fini(&c->out);
+}
+
+int conn_open(struct conn *c, struct loop *l, struct conn_budget *budget, int fd, const struct conn_ops *ops)
+{
+    *c = (struct conn){.loop = l, .budget = budget, .fd = fd, .ops = ops};
     frame_reader_init(&c->in, FRAME_FROM_HOST);
     int ret = loop_add(l, &c->src, fd, EPOLLIN, conn_event);
     if (ret < 0)
@@ -34,7 +49,8 @@ void conn_close(struct conn *c)
     loop_remove(&c->src);
     fd_closep(&c->fd);
     frame_reader_fini(&c->in);
-    ring_fini(&c->out);
+    if (c->budget)
+        let_go(c);
 }
 
 int conn_detach(struct conn *c)
@@ -50,10 +66,15 @@ bool conn_idle(const struct conn *c)
     return ring_len(&c->out) == 0;
 }
 
+size_t conn_room(const struct conn *c)
+{
+    return c->budget->held < CONN_BUDGET ? STREAM_CHUNK_MAX : CONN_LEAST;
+}
+
 /* The loop sees the shutdown as end of file and tells the owner. */
 static void conn_break(struct conn *c)
 {
-    ring_fini(&c->out);
+    let_go(c);
     shutdown(c->fd, SHUT_RDWR);
 }
 
@@ -81,7 +102,7 @@ void conn_send(struct conn *c, const void *frame, size_t len)
         sent = n > 0 ? (size_t)n : 0;
         if (sent == len)
             return;
-        if (!c->out.data && ring_init(&c->out, OUT_CAP) < 0) {
+        if (!c->out.data && hold(c) < 0) {
             conn_break(c);
             return;
         }
@@ -114,7 +135,7 @@ static void flush(struct conn *c)
     }
     if (!conn_idle(c))
         return;
-    ring_fini(&c->out);
+    let_go(c);
     watch(c);
     c->ops->drained(c);
 }

@@ -14,6 +14,15 @@
 
 struct conn;
 
+/* What all connections of an agent may keep in memory for peers that do not read, before each makes do with
+ * CONN_LEAST bytes of data at a time. */
+#define CONN_BUDGET (4u << 20)
+#define CONN_LEAST  4096u
+
+struct conn_budget {
+    size_t held; /* bytes of all their buffers */
+};
+
 struct conn_ops {
     void (*frame)(struct conn *c, const struct frame *f);
     /* Everything that was queued is sent: streams that waited may go on. */
@@ -30,19 +39,24 @@ struct conn {
     bool deaf;
     struct frame_reader in;
     struct ring out; /* bytes that the socket did not take; no buffer while empty */
+    struct conn_budget *budget;
     const struct conn_ops *ops;
 };
 
-/* Takes `fd` (a connected, non-blocking stream socket) over, also on failure. 0 or a negative errno. */
-int conn_open(struct conn *c, struct loop *l, int fd, const struct conn_ops *ops);
+/* Takes `fd` (a connected, non-blocking stream socket) over, also on failure; `budget` outlives it. 0 or a
+ * negative errno. */
+int conn_open(struct conn *c, struct loop *l, struct conn_budget *budget, int fd, const struct conn_ops *ops);
 /* Safe on a closed one. */
 void conn_close(struct conn *c);
 /* Gives the descriptor to the caller, in the middle of a frame's callback too; what was received and not
  * handed out yet is forgotten (copy c->in before, or in a child process). */
 int conn_detach(struct conn *c);
 
-/* True when nothing waits to be sent; then one largest data frame may be sent. */
+/* True when nothing waits to be sent; then one data frame of conn_room() bytes may be sent. */
 bool conn_idle(const struct conn *c);
+/* How many bytes of data the next frame may have: as many as a frame can, or few while peers that do not read
+ * cost much memory together. */
+size_t conn_room(const struct conn *c);
 
 /*
  * Sends a whole frame. A connection that is broken, or whose peer lets more than a bounded amount pile up, is

@@ -93,7 +93,7 @@ static void out_event(struct loop_source *src, uint32_t events)
 {
     (void)events;
     struct out_stream *s = CONTAINER_OF(src, struct out_stream, src);
-    size_t want = STREAM_CHUNK_MAX;
+    size_t want = s->conn ? conn_room(s->conn) : STREAM_CHUNK_MAX;
     if (s->conn && !conn_idle(s->conn))
         want = 0; /* another stream of this batch filled the socket */
     else if (s->conn && s->credit < want)

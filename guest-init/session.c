@@ -318,7 +318,7 @@ static struct session *session_create(struct agent *a, int fd, enum session_phas
     }
     s->agent = a;
     s->phase = phase;
-    if (conn_open(&s->conn, a->loop, fd, &session_ops) == 0 && agent_add_session(a, s))
+    if (conn_open(&s->conn, a->loop, &a->budget, fd, &session_ops) == 0 && agent_add_session(a, s))
         return s;
     session_destroy(s);
     return NULL;

@@ -67,7 +67,7 @@ static void send_some(struct viewer *v, int i)
 {
     struct view *w = &v->view[i];
     uint8_t *frame = v->exec->agent->scratch.frame;
-    size_t want = w->credit < STREAM_CHUNK_MAX ? (size_t)w->credit : STREAM_CHUNK_MAX;
+    size_t room = conn_room(&v->session->conn), want = w->credit < room ? (size_t)w->credit : room;
     size_t n = keep_read(&v->exec->keep[i], w->at, frame + FRAME_HEADER, want);
     frame_header_put(frame, i == 0 ? FRAME_STDOUT : FRAME_STDERR, (uint32_t)n);
     conn_send(&v->session->conn, frame, FRAME_HEADER + n);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Much, slowly and often: what an execution and its agent must bear without losing a byte or growing. */
+#include "guest-init/conn.h"
 #include "tests/guest-init/client.h"
 #include "tests/guest-init/pour.h"
 
@@ -296,6 +297,36 @@ static void two_hundred_and_fifty_six_at_once_leave_nothing(void **state)
     expect_same(&before);
 }
 
+/* Each has credit for more than its socket takes, so the agent has read what nobody fetches. */
+static void hundreds_who_never_read_cost_little_together(void **state)
+{
+    (void)state;
+    enum { N = OFTEN < 10000 ? 100 : 800 };
+    static struct client clients[N];
+    static const char *const endless[] = {"cat", "/dev/zero", NULL};
+    static struct check k;
+    struct client reader;
+    struct exec_request q = request_of(endless), much = pouring(MUCH / 64, 0);
+    size_t before = agent_memory(), bound = before + CONN_BUDGET + N * (size_t)(16 * 1024);
+    for (int i = 0; i < N; i++) {
+        client_connect(&clients[i], &served);
+        client_hello(&clients[i]);
+        client_exec(&clients[i], &q);
+        client_credit(&clients[i], STREAM_STDOUT, STREAM_WINDOW_MAX / 2);
+    }
+    /* Who reads gets all, after and beside them. */
+    check_init(&k);
+    begin(&reader, &served, &much, &o);
+    check_streams(&reader, &k, MUCH / 64, 0);
+    client_finish(&reader, &o);
+    assert_int_equal(k.out.at, MUCH / 64);
+    assert_int_equal(o.exit.code, 0);
+    if (MEMORY_BOUND == (UINT64_C(4) << 20) && agent_memory() > bound)
+        fail_msg("the agent has %zu bytes, more than %zu", agent_memory(), bound);
+    for (int i = 0; i < N; i++)
+        client_close(&clients[i]);
+}
+
 int main(int argc, char **argv)
 {
     int code = pour_main(argc, argv);
@@ -308,6 +339,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(much_stdin_arrives_unchanged),
         cmocka_unit_test(many_in_sequence_leave_nothing),
         cmocka_unit_test(two_hundred_and_fifty_six_at_once_leave_nothing),
+        cmocka_unit_test(hundreds_who_never_read_cost_little_together),
     };
     return cmocka_run_group_tests(tests, set_up, tear_down);
 }
