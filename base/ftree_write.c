@@ -11,8 +11,7 @@
  * before the rename, only through a descriptor: for objects that cannot be opened that is an O_PATH one and
  * its name under /proc/self/fd.
  */
-#include "base/ftree_parts.h"
-#include "base/ftree_place.h"
+#include "base/ftree_writer.h"
 #include "base/io.h"
 #include "base/own.h"
 
@@ -22,42 +21,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
-#include <sys/resource.h>
 #include <sys/syscall.h>
-#include <sys/sysmacros.h>
 #include <sys/xattr.h>
 #include <unistd.h>
 
-#define TEMP_MAX 32
-
-/* What the present entry still waits for. */
-enum phase {
-    PHASE_NONE,  /* nothing: it was a folder, a link, or skipped */
-    PHASE_DATA,  /* a file: data, then xattrs */
-    PHASE_ATTRS, /* xattrs; owner and mode are set */
-};
-
-struct ftree_writer {
-    const struct ftree_target *to;
-    struct ftree_place place;
-    bool placed;
-    int root;                           /* the root, when it is a folder that was not left yet; -1 */
-    int open_fd;                        /* the folder that was entered last and not left; -1: by its path */
-    char open_path[FTREE_PATH_MAX + 1]; /* its path: what all entries but FTREE_LEAVE are in */
-
-    struct ftree_entry entry; /* the present one */
-    enum phase phase;
-    bool skip;               /* its xattrs are thrown away */
-    int fd;                  /* the object */
-    char temp[TEMP_MAX];     /* its temporary name in its folder; "" when there is none */
-    uint64_t data_end;       /* where the next data may begin */
-    struct ftree_links made; /* files that FTREE_LINK may name */
-    struct ftree_totals totals;
-};
-
-/* "cannot <what> '<path>': <why>", the path of the present entry as the user knows it. */
-static int fail(const struct ftree_writer *w, int code, const char *what, const char *why, struct err *e)
+int ftree_fail(const struct ftree_writer *w, int code, const char *what, const char *why, struct err *e)
 {
     char shown[FTREE_SHOWN_MAX], path[FTREE_NAME_MAX + FTREE_PATH_MAX + 2];
     const char *name = w->place.inside ? w->place.name : "", *below = w->entry.path;
@@ -66,9 +34,9 @@ static int fail(const struct ftree_writer *w, int code, const char *what, const 
                    why ? why : strerror(-code));
 }
 
-static int violation(const struct ftree_writer *w, const char *why, struct err *e)
+int ftree_violation(const struct ftree_writer *w, const char *why, struct err *e)
 {
-    return fail(w, -EPROTO, "copy to", why, e);
+    return ftree_fail(w, -EPROTO, "copy to", why, e);
 }
 
 /* --- names --- */
@@ -92,13 +60,7 @@ static int open_folder(struct ftree_writer *w, struct err *e)
 {
     if (w->open_fd < 0)
         w->open_fd = ftree_open_below(w->root, w->open_path, O_PATH | O_DIRECTORY);
-    return w->open_fd < 0 ? fail(w, w->open_fd, "reach the folder of", NULL, e) : w->open_fd;
-}
-
-static const char *name_of_entry(const struct ftree_writer *w)
-{
-    const char *slash = strrchr(w->entry.path, '/');
-    return !w->entry.path[0] ? w->place.name : slash ? slash + 1 : w->entry.path;
+    return w->open_fd < 0 ? ftree_fail(w, w->open_fd, "reach the folder of", NULL, e) : w->open_fd;
 }
 
 static int current_folder(const struct ftree_writer *w)
@@ -106,33 +68,7 @@ static int current_folder(const struct ftree_writer *w)
     return w->entry.path[0] ? w->open_fd : w->place.folder;
 }
 
-static int choose_temp(char temp[TEMP_MAX])
-{
-    uint64_t random;
-    if (getrandom(&random, sizeof(random), 0) != sizeof(random))
-        return -errno;
-    snprintf(temp, TEMP_MAX, ".cubby-%016llx.tmp", (unsigned long long)random);
-    return 0;
-}
-
 /* --- the end of an entry --- */
-
-/* Owner and mode of the object that is open. */
-static int set_owner_and_mode(struct ftree_writer *w, struct err *e)
-{
-    char path[FTREE_PROC_MAX];
-    const struct ftree_target *to = w->to;
-    const struct ftree_entry *en = &w->entry;
-    uid_t uid = to->archive ? en->uid : to->uid;
-    gid_t gid = to->archive ? en->gid : to->gid;
-    ftree_proc_path(w->fd, path);
-    w->phase = PHASE_ATTRS;
-    if ((to->archive || to->owned) && fchownat(w->fd, "", uid, gid, AT_EMPTY_PATH) < 0)
-        return fail(w, -errno, "set the owner of", NULL, e);
-    if (en->type != FTREE_SYMLINK && chmod(path, en->mode & (to->archive ? 07777 : 01777)) < 0)
-        return fail(w, -errno, "set the mode of", NULL, e);
-    return 0;
-}
 
 static int set_time(struct ftree_writer *w, struct err *e)
 {
@@ -142,7 +78,7 @@ static int set_time(struct ftree_writer *w, struct err *e)
         {.tv_sec = (time_t)w->entry.mtime_s, .tv_nsec = (long)w->entry.mtime_ns},
     };
     ftree_proc_path(w->fd, path);
-    return utimensat(AT_FDCWD, path, times, 0) < 0 ? fail(w, -errno, "set the time of", NULL, e) : 0;
+    return utimensat(AT_FDCWD, path, times, 0) < 0 ? ftree_fail(w, -errno, "set the time of", NULL, e) : 0;
 }
 
 static void forget_temp(struct ftree_writer *w)
@@ -157,7 +93,7 @@ static void forget_temp(struct ftree_writer *w)
 static int put_in_place(struct ftree_writer *w, struct err *e)
 {
     int dir = current_folder(w);
-    const char *name = name_of_entry(w);
+    const char *name = ftree_entry_name(w);
     long ret;
     if (w->to->no_replace) {
         ret = syscall(SYS_renameat2, dir, w->temp, dir, name, RENAME_NOREPLACE);
@@ -168,7 +104,7 @@ static int put_in_place(struct ftree_writer *w, struct err *e)
     }
     int code = ret < 0 ? -errno : 0;
     forget_temp(w);
-    return code < 0 ? fail(w, code, "put in place", NULL, e) : 0;
+    return code < 0 ? ftree_fail(w, code, "put in place", NULL, e) : 0;
 }
 
 /* Remembers a file that other names may follow for. */
@@ -180,48 +116,25 @@ static int remember(struct ftree_writer *w, struct err *e)
     int ret = fstat(w->fd, &st) < 0 ? -errno : 0;
     if (ret == 0 && !ftree_links_find(&w->made, &st))
         ret = ftree_links_add(&w->made, &st, NULL);
-    return ret < 0 ? fail(w, ret, "keep in mind", NULL, e) : 0;
+    return ret < 0 ? ftree_fail(w, ret, "keep in mind", NULL, e) : 0;
 }
 
 static int complete_entry(struct ftree_writer *w, struct err *e)
 {
-    int ret = w->phase == PHASE_DATA ? set_owner_and_mode(w, e) : 0;
-    if (ret == 0 && w->phase == PHASE_ATTRS)
+    int ret = w->phase == FTREE_PHASE_DATA ? ftree_set_owner_and_mode(w, e) : 0;
+    if (ret == 0 && w->phase == FTREE_PHASE_ATTRS)
         ret = set_time(w, e);
     if (ret == 0 && w->temp[0])
         ret = put_in_place(w, e);
     if (ret == 0 && w->fd >= 0)
         ret = remember(w, e);
     fd_closep(&w->fd);
-    w->phase = PHASE_NONE;
+    w->phase = FTREE_PHASE_NONE;
     w->skip = false;
     return ret;
 }
 
 /* --- the beginning of an entry --- */
-
-static int make_folder(struct ftree_writer *w, int dir, struct err *e)
-{
-    const char *name = name_of_entry(w);
-    if (!w->entry.path[0] && w->place.merge) {
-        w->root = fcntl(w->place.folder, F_DUPFD_CLOEXEC, 3);
-        return w->root < 0 ? fail(w, -errno, "open", NULL, e) : 0;
-    }
-    /* Nobody else's until FTREE_LEAVE, unless it was there. */
-    if (mkdirat(dir, name, 0700) < 0 && errno != EEXIST)
-        return fail(w, -errno, "make folder", NULL, e);
-    CLEANUP(fd_closep) int fd = openat(dir, name, O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
-    if (fd < 0)
-        return fail(w, -errno, "make folder", errno == ENOTDIR ? "it exists and is no folder" : NULL, e);
-    if (!w->entry.path[0]) {
-        w->root = STEAL_FD(fd);
-        return 0;
-    }
-    fd_closep(&w->open_fd);
-    w->open_fd = STEAL_FD(fd);
-    strcpy(w->open_path, w->entry.path);
-    return 0;
-}
 
 static int leave_folder(struct ftree_writer *w, struct err *e)
 {
@@ -232,100 +145,10 @@ static int leave_folder(struct ftree_writer *w, struct err *e)
     w->open_fd = -1;
     w->open_path[folder_len(w->open_path)] = '\0';
     if (w->entry.path[0])
-        return set_owner_and_mode(w, e);
+        return ftree_set_owner_and_mode(w, e);
     fd_closep(&w->root);      /* nothing follows */
     w->skip = w->place.merge; /* it was there before, and stays what it is */
-    return w->skip ? 0 : set_owner_and_mode(w, e);
-}
-
-/* Whether this process may make a file of that size: ftruncate() beyond its limit would be a signal that ends
- * it (SIGXFSZ), at the peer's will. */
-static bool size_allowed(uint64_t size)
-{
-    struct rlimit limit;
-    return size <= INT64_MAX && (getrlimit(RLIMIT_FSIZE, &limit) < 0 || size <= limit.rlim_cur);
-}
-
-static int make_file(struct ftree_writer *w, int dir, const char *temp, struct err *e)
-{
-    w->fd = openat(dir, temp, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
-    if (w->fd < 0)
-        return fail(w, -errno, "make file", NULL, e);
-    strcpy(w->temp, temp);
-    w->phase = PHASE_DATA;
-    w->data_end = 0;
-    if (!size_allowed(w->entry.size))
-        return fail(w, -EFBIG, "make file", NULL, e);
-    return ftruncate(w->fd, (off_t)w->entry.size) < 0 ? fail(w, -errno, "make file", NULL, e) : 0;
-}
-
-/* The very file that was made, whatever its name stands for by now. */
-static int make_link(struct ftree_writer *w, int dir, const char *temp, struct err *e)
-{
-    struct stat st;
-    char path[FTREE_PROC_MAX];
-    CLEANUP(fd_closep) int fd = ftree_open_below(w->root, w->entry.target, O_PATH);
-    if (fd < 0)
-        return fail(w, fd, "make hard link", NULL, e);
-    if (fstat(fd, &st) < 0 || !ftree_links_find(&w->made, &st))
-        return violation(w, "a hard link names no file of this copy", e);
-    ftree_proc_path(fd, path);
-    if (linkat(AT_FDCWD, path, dir, temp, AT_SYMLINK_FOLLOW) < 0)
-        return fail(w, -errno, "make hard link", NULL, e);
-    strcpy(w->temp, temp);
-    return 0;
-}
-
-static int make_special(struct ftree_writer *w, int dir, const char *temp, struct err *e)
-{
-    static const mode_t types[FTREE_TYPES] = {
-        [FTREE_SYMLINK] = S_IFLNK, [FTREE_CHAR] = S_IFCHR, [FTREE_BLOCK] = S_IFBLK, [FTREE_FIFO] = S_IFIFO};
-    const struct ftree_entry *en = &w->entry;
-    mode_t type = types[en->type];
-    struct stat st;
-    int ret = en->type == FTREE_SYMLINK
-                  ? symlinkat(en->target, dir, temp)
-                  : mknodat(dir, temp, type | 0600, makedev(en->dev_major, en->dev_minor));
-    if (ret < 0)
-        return fail(w, -errno, en->type == FTREE_SYMLINK ? "make symbolic link" : "make device", NULL, e);
-    strcpy(w->temp, temp);
-    w->fd = openat(dir, temp, O_PATH | O_NOFOLLOW | O_CLOEXEC);
-    if (w->fd < 0 || fstat(w->fd, &st) < 0)
-        return fail(w, -errno, "open", NULL, e);
-    if ((st.st_mode & S_IFMT) != type)
-        return fail(w, -ESTALE, "make", "it was replaced meanwhile", e);
-    return set_owner_and_mode(w, e);
-}
-
-/* What has the name already: known before a large file is sent in vain. */
-static int check_old(struct ftree_writer *w, int dir, struct err *e)
-{
-    struct stat st;
-    if (fstatat(dir, name_of_entry(w), &st, AT_SYMLINK_NOFOLLOW) < 0)
-        return errno == ENOENT ? 0 : fail(w, -errno, "copy to", NULL, e);
-    if (S_ISDIR(st.st_mode))
-        return fail(w, -EISDIR, "replace", "it is a folder", e);
-    return w->to->no_replace ? fail(w, -EEXIST, "copy to", "it exists", e) : 0;
-}
-
-static int make_object(struct ftree_writer *w, int dir, struct err *e)
-{
-    char temp[TEMP_MAX];
-    bool device = w->entry.type == FTREE_CHAR || w->entry.type == FTREE_BLOCK;
-    if (device && !w->to->archive) {
-        w->skip = true;
-        w->totals.skipped++;
-        return 0;
-    }
-    int ret = check_old(w, dir, e);
-    if (ret == 0 && (ret = choose_temp(temp)) < 0)
-        ret = fail(w, ret, "choose a name for", NULL, e);
-    if (ret < 0)
-        return ret;
-    w->totals.entries++;
-    if (w->entry.type == FTREE_FILE)
-        return make_file(w, dir, temp, e);
-    return w->entry.type == FTREE_LINK ? make_link(w, dir, temp, e) : make_special(w, dir, temp, e);
+    return w->skip ? 0 : ftree_set_owner_and_mode(w, e);
 }
 
 /* Whether the entry may come now, and names something below the root. */
@@ -333,20 +156,22 @@ static int check_entry(struct ftree_writer *w, const struct ftree_entry *en, str
 {
     bool is_root = !en->path[0];
     if (en->type < FTREE_FILE || en->type >= FTREE_TYPES)
-        return violation(w, "an entry of unknown type", e);
+        return ftree_violation(w, "an entry of unknown type", e);
     if (!is_root && !ftree_path_valid(en->path))
-        return violation(w, "a path in it is absolute, has '..' or is too long", e);
+        return ftree_violation(w, "a path in it is absolute, has '..' or is too long", e);
     if (en->type == FTREE_LINK && !ftree_path_valid(en->target))
-        return violation(w, "a hard link leads out of it", e);
+        return ftree_violation(w, "a hard link leads out of it", e);
     if (!w->placed)
         return is_root && en->type != FTREE_LEAVE && en->type != FTREE_LINK
                    ? 0
-                   : violation(w, "its first entry is not its root", e);
+                   : ftree_violation(w, "its first entry is not its root", e);
     if (w->root < 0)
-        return violation(w, "an entry behind its last one", e);
+        return ftree_violation(w, "an entry behind its last one", e);
     if (is_root && en->type != FTREE_LEAVE)
-        return violation(w, "it has two roots", e);
-    return in_open_folder(w, en) ? 0 : violation(w, "an entry is not in the folder that was entered last", e);
+        return ftree_violation(w, "it has two roots", e);
+    return in_open_folder(w, en)
+               ? 0
+               : ftree_violation(w, "an entry is not in the folder that was entered last", e);
 }
 
 int ftree_writer_entry(struct ftree_writer *w, const struct ftree_entry *en, struct err *e)
@@ -370,25 +195,25 @@ int ftree_writer_entry(struct ftree_writer *w, const struct ftree_entry *en, str
     if (dir < 0)
         return dir;
     if (en->type != FTREE_DIR)
-        return make_object(w, dir, e);
+        return ftree_make_object(w, dir, e);
     w->totals.entries++;
-    return make_folder(w, dir, e);
+    return ftree_make_folder(w, dir, e);
 }
 
 /* --- data and xattrs --- */
 
 int ftree_writer_data(struct ftree_writer *w, uint64_t offset, const void *data, size_t len, struct err *e)
 {
-    if (w->phase != PHASE_DATA)
-        return violation(w, "data where none is expected", e);
+    if (w->phase != FTREE_PHASE_DATA)
+        return ftree_violation(w, "data where none is expected", e);
     if (offset < w->data_end || offset > w->entry.size || len > w->entry.size - offset)
-        return violation(w, "data outside of its file, or out of order", e);
+        return ftree_violation(w, "data outside of its file, or out of order", e);
     for (size_t done = 0; done < len;) {
         ssize_t n = pwrite(w->fd, (const char *)data + done, len - done, (off_t)(offset + done));
         if (n > 0)
             done += (size_t)n;
         else if (n == 0 || errno != EINTR)
-            return fail(w, n == 0 ? -EIO : -errno, "write", NULL, e);
+            return ftree_fail(w, n == 0 ? -EIO : -errno, "write", NULL, e);
     }
     w->data_end = offset + len;
     w->totals.bytes += len;
@@ -405,11 +230,11 @@ static bool cannot_hold(const char *name, int errnum)
 int ftree_writer_xattr(struct ftree_writer *w, const char *name, const void *value, size_t len, struct err *e)
 {
     char path[FTREE_PROC_MAX];
-    int ret = w->phase == PHASE_DATA ? set_owner_and_mode(w, e) : 0;
+    int ret = w->phase == FTREE_PHASE_DATA ? ftree_set_owner_and_mode(w, e) : 0;
     if (ret < 0 || w->skip)
         return ret;
-    if (w->phase != PHASE_ATTRS)
-        return violation(w, "an extended attribute where none is expected", e);
+    if (w->phase != FTREE_PHASE_ATTRS)
+        return ftree_violation(w, "an extended attribute where none is expected", e);
     ftree_proc_path(w->fd, path);
     if (!ftree_xattr_wanted(name, w->to->archive)) {
         w->totals.xattrs_lost++;
@@ -418,7 +243,7 @@ int ftree_writer_xattr(struct ftree_writer *w, const char *name, const void *val
     if (setxattr(path, name, value, len, 0) == 0)
         return 0;
     if (!cannot_hold(name, errno))
-        return fail(w, -errno, "set an extended attribute of", NULL, e);
+        return ftree_fail(w, -errno, "set an extended attribute of", NULL, e);
     w->totals.xattrs_lost++;
     return 0;
 }
@@ -440,7 +265,7 @@ int ftree_writer_finish(struct ftree_writer *w, struct err *e)
 {
     int ret = complete_entry(w, e);
     if (ret == 0 && (!w->placed || w->root >= 0))
-        ret = violation(w, w->placed ? "it ends within a folder" : "it is empty", e);
+        ret = ftree_violation(w, w->placed ? "it ends within a folder" : "it is empty", e);
     return ret;
 }
 
