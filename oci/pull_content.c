@@ -131,6 +131,8 @@ static int check_platform(const struct pull *p, struct err *e)
 static int start_merge(struct pull *p, struct err *e)
 {
     int ret = store_config_load(p->store, &p->manifest, &p->opt->config->limits, &p->config, e);
+    if (ret == OCI_E_DIGEST)
+        p->told.damaged = store_blob_remove_damaged(p->store, &p->manifest.config.digest);
     if (ret < 0)
         return ret;
     p->has_config = true;

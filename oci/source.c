@@ -92,6 +92,13 @@ static int check_platform(const struct load *l, struct platform *p, struct err *
                    platform_text(&l->want, want));
 }
 
+int load_told(const struct load *l, const struct digest *d, int ret)
+{
+    if (ret == OCI_E_DIGEST)
+        store_blob_remove_damaged(l->store, d);
+    return ret;
+}
+
 int load_register(struct load *l, const struct descriptor *manifest, const struct digest *source,
                   const char *name, struct err *e)
 {
@@ -99,8 +106,8 @@ int load_register(struct load *l, const struct descriptor *manifest, const struc
     struct image_config c;
     int ret = store_manifest_load(l->store, &manifest->digest, &l->limits, &m, e);
     if (ret < 0)
-        return ret;
-    ret = store_config_load(l->store, &m, &l->limits, &c, e);
+        return load_told(l, &manifest->digest, ret);
+    ret = load_told(l, &m.config.digest, store_config_load(l->store, &m, &l->limits, &c, e));
     manifest_fini(&m);
     if (ret < 0)
         return ret;

@@ -31,6 +31,9 @@ int load_check_cancelled(const struct load *l, struct err *e);
 int load_name(const struct load *l, const char *said, char **out, struct err *e);
 /* False when the user selected another one. */
 bool load_is_selected(const struct load *l, const char *name, const char *other_name);
+/* Returns `ret`, which is about the blob `d`. A damaged one that the store had before is removed: then the
+ * next load brings it. */
+int load_told(const struct load *l, const struct digest *d, int ret);
 /* Registers a manifest that is in the store, with all its blobs, as `name` (a complete reference). */
 int load_register(struct load *l, const struct descriptor *manifest, const struct digest *source,
                   const char *name, struct err *e);

@@ -247,6 +247,27 @@ static void a_layout_folder_is_loaded(void **state)
     assert_int_equal(place_count(p, "refs"), 1);
 }
 
+static void damaged_documents_come_with_the_next_load(void **state)
+{
+    struct place *p = *state;
+    struct texts x = make_texts("example.org/a:1", "amd64");
+    const struct digest *documents[] = {&x.manifest_digest, &x.config_digest};
+    folder_layout(p, "in", &x);
+    loads_as(p, "in", plain, "example.org/a:1");
+    for (size_t i = 0; i < ARRAY_LEN(documents); i++) {
+        char path[512];
+        place_file(p, path, "blobs/sha256/%s", digest_hex(documents[i]));
+        assert_int_equal(chmod(path, 0600), 0);
+        FILE *f = fopen(path, "r+");
+        assert_non_null(f);
+        assert_int_equal(fputc('!', f), '!');
+        assert_int_equal(fclose(f), 0);
+        fails_with(p, "in", plain, OCI_E_DIGEST, "damaged");
+        loads_as(p, "in", plain, "example.org/a:1");
+        is_whole(p, &x, "example.org/a:1");
+    }
+}
+
 static void a_layout_tar_is_loaded(void **state)
 {
     struct place *p = *state;
@@ -907,6 +928,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, place_set_up, place_tear_down)
         T(a_layout_folder_is_loaded),
+        T(damaged_documents_come_with_the_next_load),
         T(a_layout_tar_is_loaded),
         T(a_docker_archive_is_loaded),
         T(names_are_made_where_there_are_none),
