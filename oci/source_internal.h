@@ -47,8 +47,10 @@ int layout_load(struct load *l, const char *index, size_t len, const struct blob
 /* A layout in a folder. */
 int layout_load_folder(struct load *l, int dir, struct err *e);
 
-/* A reader for tars, plain, gzip or zstd, on `fd`, which may be a pipe that stalls: cancelling ends its
- * reads. NULL without memory. */
+/* A reader of what `format` understands (archive_read_support_format_…), plain, gzip or zstd, on `fd`, which
+ * may be a pipe that stalls: cancelling ends its reads. NULL without memory. */
+struct archive *source_reader(const struct load *l, int fd, int (*format)(struct archive *));
+/* The same, of tars. */
 struct archive *tar_reader(const struct load *l, int fd);
 /* Says what libarchive says, or that the load was cancelled. */
 int tar_error(const struct load *l, struct archive *a, struct err *e);
