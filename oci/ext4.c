@@ -30,11 +30,16 @@
 #define MAJOR_MAX       0xfffu
 #define MINOR_MAX       0xfffffu
 
+const char *ext4_reason(int code)
+{
+    return code == -EOVERFLOW ? "larger than an image can be" : strerror(-code);
+}
+
 int ext4_fail(const struct ext4_image *img, int code, const char *what, const char *name, struct err *e)
 {
     char text[PRINTABLE_CAP];
     return err_set(e, code, "cannot %s '%s' in image '%s': %s", what, printable(name, text), img->path,
-                   strerror(-code));
+                   ext4_reason(code));
 }
 
 static void image_free(struct ext4_image *img)

@@ -12,8 +12,8 @@
  * Memory: some fifty bytes and the name for each name that was ever given, whatever the contents are.
  *
  * One thread at a time per image. Every call returns 0, or a negative errno and a text in *e that names the
- * object: -ENOSPC and the like from the host, -EFBIG beyond EXT4_SIZE_MAX, -ENAMETOOLONG, and what each call
- * says. After a failure the only useful call is ext4_image_abort().
+ * object: -ENOSPC, -EFBIG and the like from the host, -EOVERFLOW beyond EXT4_SIZE_MAX, -ENAMETOOLONG, and
+ * what each call says. After a failure the only useful call is ext4_image_abort().
  */
 #ifndef CUBBY_OCI_EXT4_H
 #define CUBBY_OCI_EXT4_H

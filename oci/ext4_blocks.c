@@ -29,7 +29,7 @@ void ext4_blocks_fini(struct ext4_blocks *b)
 int ext4_blocks_take_row(struct ext4_blocks *b, uint64_t count, uint64_t *start)
 {
     if (count > b->max - b->end)
-        return -EFBIG;
+        return -EOVERFLOW;
     *start = b->end;
     b->end += count;
     return 0;
@@ -81,7 +81,7 @@ int64_t ext4_blocks_take(struct ext4_blocks *b, uint64_t want, uint64_t *start)
 {
     if (b->free == 0) {
         uint64_t room = b->max - b->end, n = want < room ? want : room;
-        return ext4_blocks_take_row(b, n, start) < 0 || n == 0 ? -EFBIG : (int64_t)n;
+        return ext4_blocks_take_row(b, n, start) < 0 || n == 0 ? -EOVERFLOW : (int64_t)n;
     }
     *start = b->hint;
     uint64_t n = ext4_blocks_next_free(b, start);

@@ -26,9 +26,9 @@ struct ext4_blocks {
 void ext4_blocks_init(struct ext4_blocks *b, uint64_t first, uint64_t max);
 void ext4_blocks_fini(struct ext4_blocks *b);
 
-/* Takes 1 to `want` blocks in a row: freed ones first, then fresh ones. Returns how many, or -EFBIG. */
+/* Takes 1 to `want` blocks in a row: freed ones first, then fresh ones. Returns how many, or -EOVERFLOW. */
 int64_t ext4_blocks_take(struct ext4_blocks *b, uint64_t want, uint64_t *start);
-/* Takes `count` fresh blocks in a row. 0 or -EFBIG. */
+/* Takes `count` fresh blocks in a row. 0 or -EOVERFLOW. */
 int ext4_blocks_take_row(struct ext4_blocks *b, uint64_t count, uint64_t *start);
 /* Gives blocks back. 0 or -ENOMEM. */
 int ext4_blocks_give(struct ext4_blocks *b, uint64_t start, uint64_t count);

@@ -131,7 +131,7 @@ int inode_add_group(struct ext4_image *img)
 {
     size_t count = img->group_count + 1;
     if (count > GROUPS_MAX)
-        return -EFBIG;
+        return -EOVERFLOW;
     struct inode_group *groups = realloc(img->groups, count * sizeof(*groups));
     if (!groups)
         return -ENOMEM;

@@ -117,7 +117,7 @@ int ext4_image_file_write(struct ext4_image *img, uint64_t offset, const void *d
         return err_set(e, -EBADF, "no file of image '%s' is being written", img->path);
     int ret = 0;
     if (offset > EXT4_SIZE_MAX || len > EXT4_SIZE_MAX - offset)
-        ret = -EFBIG;
+        ret = -EOVERFLOW;
     else if (offset < img->file_at)
         ret = -EINVAL;
     else if (offset > img->file_at)
@@ -134,7 +134,7 @@ int ext4_image_file_end(struct ext4_image *img, uint64_t size, struct err *e)
         return err_set(e, -EBADF, "no file of image '%s' is being written", img->path);
     struct disk_inode inode;
     uint32_t ino = tree_node(&img->tree, img->file)->ino;
-    int ret = size > EXT4_SIZE_MAX ? -EFBIG : size < img->file_at ? -EINVAL : flush_tail(img);
+    int ret = size > EXT4_SIZE_MAX ? -EOVERFLOW : size < img->file_at ? -EINVAL : flush_tail(img);
     if (ret == 0)
         ret = inode_get(img, ino, &inode);
     if (ret == 0)

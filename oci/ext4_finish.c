@@ -66,7 +66,7 @@ static int place_tables(struct ext4_image *img, uint64_t *groups, uint64_t *bitm
     while (*groups * GROUP_BLOCKS < end + *groups * each - used_groups * TABLE_BLOCKS)
         ++*groups;
     if (*groups > GROUPS_MAX)
-        return -EFBIG;
+        return -EOVERFLOW;
     while (img->group_count < *groups) {
         int ret = inode_add_group(img);
         if (ret < 0)
@@ -152,6 +152,6 @@ int image_finish(struct ext4_image *img, struct err *e)
     if (ret == 0 && ftruncate(img->fd, (off_t)(groups * GROUP_BLOCKS * EXT4_BLOCK)) < 0)
         ret = -errno;
     if (ret < 0)
-        return err_set(e, ret, "cannot finish image '%s': %s", img->path, strerror(-ret));
+        return err_set(e, ret, "cannot finish image '%s': %s", img->path, ext4_reason(ret));
     return write_fs(img, groups, bitmaps, e);
 }

@@ -78,6 +78,8 @@ struct ext4_image {
     uint8_t tail[EXT4_BLOCK];
 };
 
+/* Why, in words. */
+const char *ext4_reason(int code);
 /* "cannot <what> '<name>' in image '<path>': <why>" for a negative errno; returns it. */
 int ext4_fail(const struct ext4_image *img, int code, const char *what, const char *name, struct err *e);
 
@@ -98,7 +100,7 @@ int disk_punch(struct ext4_image *img, uint64_t block, uint64_t count);
 /* A table for the next GROUP_INODES inodes. */
 int inode_add_group(struct ext4_image *img);
 
-/* A fresh inode number. -EFBIG when there are too many. */
+/* A fresh inode number. -EOVERFLOW when there are too many. */
 int inode_new(struct ext4_image *img, bool folder, uint32_t *ino);
 int inode_get(struct ext4_image *img, uint32_t ino, struct disk_inode *inode);
 int inode_put(struct ext4_image *img, uint32_t ino, const struct disk_inode *inode);

@@ -87,7 +87,12 @@ void merge_get_stats(const struct merge *m, struct merge_stats *out)
 
 int merge_finish(struct merge *m, struct err *e)
 {
+    struct err own = {0};
+    if (!e)
+        e = &own;
     int ret = ext4_image_close(m->img, e);
+    if (ret == -EOVERFLOW) /* the folders, or what goes around everything, did not fit any more */
+        ret = e->code = OCI_E_LIMIT;
     merge_free(m);
     return ret;
 }
@@ -174,7 +179,8 @@ static int next_entry(struct layer *l, struct archive_entry **entry, struct err 
     return err_set(e, OCI_E_FORMAT, "%s", why ? why : "damaged tar archive");
 }
 
-/* An error that an entry has brought about is the layer's fault; the host's own stay what they are. */
+/* An error that an entry has brought about is the layer's fault; the host's own stay what they are: -EFBIG is
+ * one of them. */
 static int entry_failed(struct archive_entry *entry, struct err *e)
 {
     char text[PRINTABLE_CAP];
@@ -185,7 +191,7 @@ static int entry_failed(struct archive_entry *entry, struct err *e)
     case -ENOTSUP:
         e->code = OCI_E_FORMAT;
         break;
-    case -EFBIG:
+    case -EOVERFLOW:
     case -E2BIG:
     case -EMLINK:
         e->code = OCI_E_LIMIT;

@@ -3,8 +3,9 @@
  * Theory of operation: blobs are fetched in the order in which the merge wants them, the configuration first
  * because it holds the DiffIDs, so many at a time as the configuration allows, all from one loop. The merge
  * runs in its own thread as soon as the configuration is there and is fed with the number of layers that are
- * complete from the bottom up. The first failure, on either side, stops the other; it is over when no
- * download runs and the thread has said that it has nothing left to do.
+ * complete from the bottom up. A layer that the image has twice is fetched for its first place, and is there
+ * for all of them at once. The first failure, on either side, stops the other; it is over when no download
+ * runs and the thread has said that it has nothing left to do.
  */
 #include "base/log.h"
 #include "base/own.h"
@@ -72,11 +73,14 @@ static void blob_retry(void *ctx, uint64_t delay_ms, const struct err *e)
                                            .reason = e->text});
 }
 
+/* For it, and for whatever is the same. */
 static void blob_is_there(struct pull_blob *b, enum pull_phase phase)
 {
-    b->there = true;
-    b->have = b->descriptor->size;
-    tell_blob(b, phase);
+    for (; b; b = b->same, phase = PULL_EXISTS) {
+        b->there = true;
+        b->have = b->descriptor->size;
+        tell_blob(b, phase);
+    }
 }
 
 static void blob_done(void *ctx, bool fetched, int ret, const struct err *e)
@@ -98,6 +102,8 @@ static const struct download_events events = {
 /* Starts a download unless there is nothing to download. */
 static int begin_blob(struct pull *p, struct pull_blob *b, struct err *e)
 {
+    if (b->again)
+        return 0;
     int ret = store_lease_add(p->lease, &b->descriptor->digest, e);
     if (ret < 0)
         return ret;
@@ -131,6 +137,8 @@ static int check_platform(const struct pull *p, struct err *e)
 static int start_merge(struct pull *p, struct err *e)
 {
     int ret = store_config_load(p->store, &p->manifest, &p->opt->config->limits, &p->config, e);
+    if (ret == OCI_E_DIGEST)
+        p->told.damaged = store_blob_remove_damaged(p->store, &p->manifest.config.digest);
     if (ret < 0)
         return ret;
     p->has_config = true;
@@ -233,6 +241,38 @@ static void cancel_due(struct loop_source *s, uint32_t events_seen)
     go_on(p);
 }
 
+/* In the order of digests and sizes, and where they are equal of places. */
+static int by_content(const void *a, const void *b)
+{
+    const struct pull_blob *x = *(struct pull_blob *const *)a, *y = *(struct pull_blob *const *)b;
+    int order = strcmp(x->descriptor->digest.text, y->descriptor->digest.text);
+    if (order == 0 && x->descriptor->size != y->descriptor->size)
+        order = x->descriptor->size < y->descriptor->size ? -1 : 1;
+    return order ? order : (x > y) - (x < y);
+}
+
+static bool is_same(const struct pull_blob *x, const struct pull_blob *y)
+{
+    return x->descriptor->size == y->descriptor->size &&
+           digest_equal(&x->descriptor->digest, &y->descriptor->digest);
+}
+
+static int join_same(struct pull *p, struct err *e)
+{
+    CLEANUP(mem_freep) struct pull_blob **sorted = calloc(p->nblobs, sizeof(*sorted));
+    if (!sorted)
+        return err_set(e, -ENOMEM, "no memory for %zu layers", p->manifest.nlayers);
+    for (size_t i = 0; i < p->nblobs; i++)
+        sorted[i] = &p->blob[i];
+    qsort(sorted, p->nblobs, sizeof(struct pull_blob *), by_content);
+    for (size_t i = 1; i < p->nblobs; i++) {
+        sorted[i]->again = is_same(sorted[i - 1], sorted[i]);
+        if (sorted[i]->again)
+            sorted[i - 1]->same = sorted[i];
+    }
+    return 0;
+}
+
 static int list_blobs(struct pull *p, struct err *e)
 {
     p->nblobs = 1 + p->manifest.nlayers;
@@ -245,7 +285,7 @@ static int list_blobs(struct pull *p, struct err *e)
             .layer = i ? i - 1 : PULL_CONFIG,
             .descriptor = i ? &p->manifest.layer[i - 1] : &p->manifest.config,
         };
-    return 0;
+    return join_same(p, e);
 }
 
 static int watch(struct pull *p, struct err *e)

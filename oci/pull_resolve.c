@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Takes over what the store has under the name. 0, or OCI_E_NOT_FOUND. */
+/* Takes over what the store has under the name. 0, or OCI_E_NOT_FOUND, also for what the disk has damaged. */
 static int from_store(struct pull *p, struct err *e)
 {
     struct image_ref ref;
@@ -30,7 +30,8 @@ static int from_store(struct pull *p, struct err *e)
     if (ret == 0)
         ret = store_manifest_load(p->store, &p->manifest_descriptor.digest, &p->opt->config->limits,
                                   &p->manifest, e);
-    return ret == -ENOENT ? OCI_E_NOT_FOUND : ret;
+    bool damaged = ret == OCI_E_DIGEST && store_blob_remove_damaged(p->store, &p->manifest_descriptor.digest);
+    return ret == -ENOENT || damaged ? OCI_E_NOT_FOUND : ret;
 }
 
 /* A manifest for our platform: keeps it. */

@@ -17,7 +17,9 @@ struct pull_blob {
     size_t layer; /* or PULL_CONFIG */
     const struct descriptor *descriptor;
     uint64_t have;
-    bool there; /* in the store, verified */
+    bool there;             /* in the store, verified */
+    bool again;             /* an earlier layer is the same: it comes with that one */
+    struct pull_blob *same; /* the next layer that is the same as this one, or NULL */
 };
 
 struct pull {

@@ -74,10 +74,25 @@ int load_name(const struct load *l, const char *said, char **out, struct err *e)
     return *out ? 0 : err_set(e, -ENOMEM, "no memory for a name");
 }
 
+/* Whether the archive's name is the one that is wanted: to the letter, or as references, so that "app" is
+ * docker.io/library/app:latest. A bare tag is none. */
+static bool is_called(const char *name, const char *wanted)
+{
+    struct oci_ref a, b;
+    char text[REF_TEXT_MAX], other[REF_TEXT_MAX];
+    if (!name || strcmp(name, wanted) == 0)
+        return name;
+    if (!strpbrk(name, ":/") || oci_ref_parse(&a, name, NULL) < 0 || oci_ref_parse(&b, wanted, NULL) < 0)
+        return false;
+    oci_ref_canonical(&a, text);
+    oci_ref_canonical(&b, other);
+    return strcmp(text, other) == 0;
+}
+
 bool load_is_selected(const struct load *l, const char *name, const char *other_name)
 {
     const char *wanted = l->opt->select;
-    return !wanted || (name && strcmp(name, wanted) == 0) || (other_name && strcmp(other_name, wanted) == 0);
+    return !wanted || is_called(name, wanted) || is_called(other_name, wanted);
 }
 
 /* The platform that the reference gets, which must be the wanted one if one was asked for. */
@@ -92,6 +107,13 @@ static int check_platform(const struct load *l, struct platform *p, struct err *
                    platform_text(&l->want, want));
 }
 
+int load_told(const struct load *l, const struct digest *d, int ret)
+{
+    if (ret == OCI_E_DIGEST)
+        store_blob_remove_damaged(l->store, d);
+    return ret;
+}
+
 int load_register(struct load *l, const struct descriptor *manifest, const struct digest *source,
                   const char *name, struct err *e)
 {
@@ -99,8 +121,8 @@ int load_register(struct load *l, const struct descriptor *manifest, const struc
     struct image_config c;
     int ret = store_manifest_load(l->store, &manifest->digest, &l->limits, &m, e);
     if (ret < 0)
-        return ret;
-    ret = store_config_load(l->store, &m, &l->limits, &c, e);
+        return load_told(l, &manifest->digest, ret);
+    ret = load_told(l, &m.config.digest, store_config_load(l->store, &m, &l->limits, &c, e));
     manifest_fini(&m);
     if (ret < 0)
         return ret;
@@ -188,12 +210,22 @@ static int load_tar(struct load *l, int fd, struct err *e)
     return kind == SOURCE_IMAGES ? archive_load(l, fd, e) : rootfs_load_tar(l, fd, e);
 }
 
+/* A fifo would hold open(2) until somebody writes to it, out of reach of a cancellation. Opened so it does
+ * not; its reader waits, with poll(2). */
+static int open_path(const char *path)
+{
+    if (strcmp(path, "-") == 0)
+        return fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0);
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd >= 0)
+        fcntl(fd, F_SETFL, 0);
+    return fd;
+}
+
 static int load_path(struct load *l, struct err *e)
 {
     struct stat st;
-    CLEANUP(fd_closep)
-    int fd = strcmp(l->path, "-") == 0 ? fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, 0)
-                                       : open(l->path, O_RDONLY | O_CLOEXEC);
+    CLEANUP(fd_closep) int fd = open_path(l->path);
     if (fd < 0 || fstat(fd, &st) < 0)
         return err_sys(e, "cannot open it");
     int ret = S_ISDIR(st.st_mode) ? load_folder(l, fd, e) : load_tar(l, fd, e);

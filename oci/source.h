@@ -35,7 +35,8 @@ struct source_options {
         *platform; /* wanted; NULL: the host's where there is a choice, else what there is */
     const struct oci_limits *limits; /* NULL: the defaults */
     const char *name;                /* store the image under this reference; there must be one image only */
-    const char *select;              /* of several images the one that the archive calls so; NULL: all */
+    const char *select;              /* of several images the one that the archive calls so, in full or in
+                                        short ("app" for docker.io/library/app:latest); NULL: all */
     int cancel_fd;                   /* readable: give up with -ECANCELED */
     void (*loaded)(void *context, const struct image_ref *r); /* told of each image; may be NULL */
     void *context;

@@ -73,7 +73,7 @@ static int close_input(struct archive *a, void *context)
     return ARCHIVE_OK;
 }
 
-struct archive *tar_reader(const struct load *l, int fd)
+struct archive *source_reader(const struct load *l, int fd, int (*format)(struct archive *))
 {
     CLEANUP(mem_freep) struct input *in = malloc(sizeof(*in));
     CLEANUP(tar_reader_closep) struct archive *a = archive_read_new();
@@ -83,10 +83,15 @@ struct archive *tar_reader(const struct load *l, int fd)
     in->cancel_fd = l->opt->cancel_fd;
     archive_read_support_filter_gzip(a);
     archive_read_support_filter_zstd(a);
-    archive_read_support_format_tar(a);
+    format(a);
     /* Errors of opening are told again by the first read. */
     archive_read_open(a, STEAL(in), NULL, read_input, close_input);
     return STEAL(a);
+}
+
+struct archive *tar_reader(const struct load *l, int fd)
+{
+    return source_reader(l, fd, archive_read_support_format_tar);
 }
 
 void tar_reader_closep(struct archive **a)

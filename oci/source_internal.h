@@ -31,6 +31,9 @@ int load_check_cancelled(const struct load *l, struct err *e);
 int load_name(const struct load *l, const char *said, char **out, struct err *e);
 /* False when the user selected another one. */
 bool load_is_selected(const struct load *l, const char *name, const char *other_name);
+/* Returns `ret`, which is about the blob `d`. A damaged one that the store had before is removed: then the
+ * next load brings it. */
+int load_told(const struct load *l, const struct digest *d, int ret);
 /* Registers a manifest that is in the store, with all its blobs, as `name` (a complete reference). */
 int load_register(struct load *l, const struct descriptor *manifest, const struct digest *source,
                   const char *name, struct err *e);
@@ -44,8 +47,10 @@ int layout_load(struct load *l, const char *index, size_t len, const struct blob
 /* A layout in a folder. */
 int layout_load_folder(struct load *l, int dir, struct err *e);
 
-/* A reader for tars, plain, gzip or zstd, on `fd`, which may be a pipe that stalls: cancelling ends its
- * reads. NULL without memory. */
+/* A reader of what `format` understands (archive_read_support_format_…), plain, gzip or zstd, on `fd`, which
+ * may be a pipe that stalls: cancelling ends its reads. NULL without memory. */
+struct archive *source_reader(const struct load *l, int fd, int (*format)(struct archive *));
+/* The same, of tars. */
 struct archive *tar_reader(const struct load *l, int fd);
 /* Says what libarchive says, or that the load was cancelled. */
 int tar_error(const struct load *l, struct archive *a, struct err *e);

@@ -35,7 +35,8 @@ static int follow(struct load *l, const struct descriptor *d, const struct blob_
     const struct index_entry *entry;
     int ret = supply->bring(supply->context, d, e);
     if (ret == 0)
-        ret = store_blob_load(l->store, &d->digest, l->limits.manifest_bytes, &text, &len, e);
+        ret = load_told(l, &d->digest,
+                        store_blob_load(l->store, &d->digest, l->limits.manifest_bytes, &text, &len, e));
     if (ret == 0)
         ret = manifest_kind(text, len, d->media_type, &l->limits, kind, e);
     if (ret < 0 || *kind == MEDIA_MANIFEST)

@@ -55,14 +55,10 @@ static int finish(struct load *l, struct blob_writer *w, struct err *e)
 static int copy_inflated(struct load *l, int fd, struct blob_writer *w, struct err *e)
 {
     struct archive_entry *entry;
-    CLEANUP(tar_reader_closep) struct archive *a = archive_read_new();
+    CLEANUP(tar_reader_closep) struct archive *a = source_reader(l, fd, archive_read_support_format_raw);
     if (!a)
         return err_set(e, -ENOMEM, "no memory to read a tar");
-    archive_read_support_filter_gzip(a);
-    archive_read_support_filter_zstd(a);
-    archive_read_support_format_raw(a);
-    if (archive_read_open_fd(a, fd, 256 * 1024) < ARCHIVE_WARN ||
-        archive_read_next_header(a, &entry) < ARCHIVE_WARN)
+    if (archive_read_next_header(a, &entry) < ARCHIVE_WARN)
         return tar_error(l, a, e);
     return tar_copy(l, a, w, e);
 }

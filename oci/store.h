@@ -61,13 +61,14 @@ int store_lease_add(struct store_lease *l, const struct digest *d, struct err *e
 /* A descriptor to read the complete blob (close-on-exec, offset 0, shared lock), its size in *size (may be
  * NULL); -ENOENT when it is not there. */
 int store_blob_open(struct store *s, const struct digest *d, uint64_t *size, struct err *e);
-/* Reads the complete blob once more: true when its bytes are not those of its digest, and it was removed, so
- * that it will be downloaded again. False also when it cannot be read. */
+/* Reads the complete blob once more, for who may write: true when its bytes are not those of its digest, and
+ * it was removed, so that it will be downloaded again, or replaced by another. False also when it cannot be
+ * read. */
 bool store_blob_remove_damaged(struct store *s, const struct digest *d);
 /* True when the complete blob is there, with this size. */
 bool store_blob_exists(struct store *s, const struct digest *d, uint64_t size);
-/* A small blob (at most `max` bytes, else OCI_E_LIMIT) in memory, its digest checked once more; the caller
- * frees *out, which has a NUL behind it. -ENOENT. */
+/* A small blob (at most `max` bytes, else OCI_E_LIMIT) in memory, its digest checked once more: OCI_E_DIGEST.
+ * The caller frees *out, which has a NUL behind it. -ENOENT. Nothing is changed by looking. */
 int store_blob_load(struct store *s, const struct digest *d, uint64_t max, char **out, size_t *len,
                     struct err *e);
 
@@ -101,7 +102,7 @@ int store_blob_create(struct store_lease *l, uint64_t max, struct blob_writer **
 int blob_writer_commit_new(struct blob_writer *w, struct store_lease *l, struct digest *d, uint64_t *size,
                            struct err *e);
 
-/* A whole blob from memory: begin, write, commit. 0 also when it was there. */
+/* A whole blob from memory: begin, write, commit. 0 also when it was there; a damaged one is replaced. */
 int store_blob_put(struct store_lease *l, const struct digest *d, const void *data, size_t len,
                    struct err *e);
 

@@ -58,11 +58,8 @@ int store_blob_load(struct store *s, const struct digest *d, uint64_t max, char 
         return store_sys(s, "read", DIR_BLOBS, digest_hex(d), e);
     }
     ret = digest_check(d, size, text, size, "a blob in the store", e);
-    if (ret == OCI_E_DIGEST) {
-        /* The disk has damaged it. Gone, it will be downloaded again. */
-        unlinkat(s->dir[DIR_BLOBS], digest_hex(d), 0);
-        err_prefix(e, "'%s' is damaged and was removed, pull the image again", s->path);
-    }
+    if (ret == OCI_E_DIGEST)
+        err_prefix(e, "'%s' is damaged, pull the image again", s->path);
     if (ret < 0)
         return ret;
     text[size] = '\0';
@@ -92,9 +89,14 @@ static int digest_of_file(int fd, struct digest *out)
 bool store_blob_remove_damaged(struct store *s, const struct digest *d)
 {
     struct digest is;
+    struct stat read, named;
     CLEANUP(fd_closep) int fd = store_blob_open(s, d, NULL, NULL);
     if (fd < 0 || digest_of_file(fd, &is) < 0 || digest_equal(&is, d))
         return false;
+    /* While we read, another one may have found the same and put good bytes in its place. */
+    if (fstat(fd, &read) < 0 || fstatat(s->dir[DIR_BLOBS], digest_hex(d), &named, AT_SYMLINK_NOFOLLOW) < 0 ||
+        read.st_ino != named.st_ino)
+        return true;
     log_warn(LOG_IMAGE, "blob %s in '%s' is damaged: it is removed, and will be downloaded again", d->text,
              s->path);
     return unlinkat(s->dir[DIR_BLOBS], digest_hex(d), 0) == 0;
@@ -333,6 +335,8 @@ int store_blob_put(struct store_lease *l, const struct digest *d, const void *da
 {
     struct blob_writer *w = NULL;
     int ret = store_blob_begin(l, d, len, -1, &w, e);
+    if (ret == 1 && store_blob_remove_damaged(l->store, d))
+        ret = store_blob_begin(l, d, len, -1, &w, e);
     if (ret != 0 || !w)
         return ret < 0 ? ret : 0;
     ret = blob_writer_restart(w, e);

@@ -71,15 +71,15 @@ static bool is_about_content(int ret)
     return ret == OCI_E_FORMAT || ret == OCI_E_UNSUPPORTED || ret == OCI_E_LIMIT || ret == OCI_E_DIGEST;
 }
 
-/* Marks a digest and, if it is a manifest's, all that the manifest needs. `limits` NULL: however large it is.
- */
+/* Marks a digest and, if it is a manifest's, all that the manifest needs. `limits` NULL: however large it is,
+ * and although it is marked, because a lease may have marked it unread. */
 static int mark_root(struct gc *g, const struct digest *d, const struct oci_limits *limits, struct err *e)
 {
     struct manifest m;
     if (!digest_is_set(d))
         return 0;
     int ret = add(&g->marked, d, e);
-    if (ret <= 0)
+    if (ret < 0 || (ret == 0 && limits))
         return ret;
     ret = store_manifest_load(g->store, d, limits, &m, e);
     /* Layers are too large for a manifest or no JSON: then there is nothing more to mark. */

@@ -5,6 +5,7 @@
 
 #include "oci/store.h"
 
+#include <pthread.h>
 #include <sys/stat.h>
 
 enum store_dir {
@@ -28,6 +29,8 @@ struct store_lease {
     struct store *store;
     int fd; /* O_APPEND; holds the exclusive flock */
     char name[32];
+    pthread_mutex_t lock; /* of what follows */
+    void *noted;          /* tsearch tree of struct digest: what is in the file */
 };
 
 /* Room for the name of any file of ours: a digest's hex and ".ext4" or ".json". */

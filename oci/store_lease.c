@@ -4,6 +4,9 @@
  * It is made, and it grows, under the store's shared lock; gc holds the exclusive one. So gc sees a digest in
  * the lease, or it is done before the owner looks whether the object is there. A lease that can be locked by
  * another has lost its owner.
+ *
+ * The file only grows, so a digest that is in it once is there to stay: who asks for a blob again and again,
+ * while another downloads it, does not write.
  */
 #include "oci/store_internal.h"
 
@@ -11,7 +14,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <search.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 
@@ -35,6 +40,7 @@ int store_lease_begin(struct store *s, struct store_lease **out, struct err *e)
         return ret;
     }
     l->fd = STEAL_FD(fd);
+    pthread_mutex_init(&l->lock, NULL);
     *out = STEAL(l);
     return 0;
 }
@@ -45,12 +51,44 @@ void store_lease_end(struct store_lease *l)
         return;
     unlinkat(l->store->dir[DIR_LEASES], l->name, 0);
     close(l->fd);
+    pthread_mutex_destroy(&l->lock);
+    tdestroy(l->noted, free);
     free(l);
+}
+
+static int by_digest(const void *a, const void *b)
+{
+    const struct digest *x = a, *y = b;
+    return strcmp(x->text, y->text);
+}
+
+static bool is_noted(struct store_lease *l, const struct digest *d)
+{
+    pthread_mutex_lock(&l->lock);
+    bool noted = tfind(d, &l->noted, by_digest);
+    pthread_mutex_unlock(&l->lock);
+    return noted;
+}
+
+/* Without memory it is written again the next time, which is no harm. */
+static void note(struct store_lease *l, const struct digest *d)
+{
+    struct digest *copy = malloc(sizeof(*copy));
+    if (!copy)
+        return;
+    *copy = *d;
+    pthread_mutex_lock(&l->lock);
+    struct digest **found = tsearch(copy, &l->noted, by_digest);
+    pthread_mutex_unlock(&l->lock);
+    if (!found || *found != copy)
+        free(copy);
 }
 
 int store_lease_add(struct store_lease *l, const struct digest *d, struct err *e)
 {
     char line[STORE_NAME_MAX];
+    if (is_noted(l, d))
+        return 0;
     /* The line feed is in front: what a full disk cut off does not spoil the next line. */
     int len = snprintf(line, sizeof(line), "\n%s", digest_hex(d));
     CLEANUP(fd_closep) int lock = store_lock(l->store, LOCK_SH, e);
@@ -59,5 +97,8 @@ int store_lease_add(struct store_lease *l, const struct digest *d, struct err *e
     ssize_t n = write(l->fd, line, (size_t)len);
     if (n >= 0 && n < len)
         errno = ENOSPC;
-    return n == len ? 0 : store_sys(l->store, "write", DIR_LEASES, l->name, e);
+    if (n != len)
+        return store_sys(l->store, "write", DIR_LEASES, l->name, e);
+    note(l, d);
+    return 0;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Theory of operation: a list is made by reading the references and, for each, its manifest. What vanishes
- * meanwhile is left out; nothing is locked. */
+ * meanwhile is left out; nothing is locked for longer than a look. */
 #include "oci/store_internal.h"
 
 #include "base/log.h"
@@ -68,7 +68,8 @@ struct listing {
     size_t room;
 };
 
-/* What the merged image takes, and whether somebody has it open. */
+/* What the merged image takes, and whether somebody has it open. That is seen by locking it for a moment,
+ * which only one may do at a time, or two who look would take each other for a user. */
 static void look_at_rootfs(const struct store *s, struct image_info *info)
 {
     char name[STORE_NAME_MAX];
@@ -78,7 +79,10 @@ static void look_at_rootfs(const struct store *s, struct image_info *info)
     if (fd < 0 || fstat(fd, &st) < 0)
         return;
     info->rootfs_size = (uint64_t)st.st_blocks * 512;
+    int lock = store_lock(s, LOCK_EX, NULL); /* without it, the look is as good as it can be */
     info->in_use = flock(fd, LOCK_EX | LOCK_NB) < 0;
+    flock(fd, LOCK_UN);
+    fd_closep(&lock);
 }
 
 static int list_step(void *context, const char *file, struct err *e)

@@ -28,16 +28,24 @@ static int check_platform(const struct image_ref *ref, struct cubby_error *error
                 platform_text(&ref->platform, theirs), platform_text(&host, ours));
 }
 
+static int removed(const struct image_ref *ref, struct cubby_error *error)
+{
+    return fail(error, CUBBY_EIMAGE_NOT_FOUND, "image '%s' was removed just now", ref->name);
+}
+
 static int read_config(struct cubby_images *images, const struct image_ref *ref, struct image_config *out,
                        struct cubby_error *error)
 {
     struct err e;
     struct manifest m;
     const struct oci_limits *limits = &images->config.limits;
-    if (store_manifest_load(images->store, &ref->manifest.digest, limits, &m, &e) < 0)
-        return fail_err(error, CUBBY_ESTORAGE, &e);
-    int ret = store_config_load(images->store, &m, limits, out, &e);
-    manifest_fini(&m);
+    int ret = store_manifest_load(images->store, &ref->manifest.digest, limits, &m, &e);
+    if (ret == 0) {
+        ret = store_config_load(images->store, &m, limits, out, &e);
+        manifest_fini(&m);
+    }
+    if (ret == -ENOENT) /* its root file system is open, and stays; these do not */
+        return removed(ref, error);
     return ret < 0 ? fail_err(error, CUBBY_ESTORAGE, &e) : 0;
 }
 
@@ -46,7 +54,7 @@ static int open_root(struct cubby_images *images, const struct image_ref *ref, s
     struct err e;
     int fd = store_rootfs_open(images->store, &ref->manifest.digest, NULL, &e);
     if (fd == -ENOENT)
-        return fail(error, CUBBY_EIMAGE_NOT_FOUND, "image '%s' was removed just now", ref->name);
+        return removed(ref, error);
     return fd < 0 ? fail_err(error, CUBBY_ESTORAGE, &e) : fd;
 }
 

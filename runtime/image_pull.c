@@ -98,6 +98,12 @@ static enum pull_policy policy_of(unsigned policy)
                                         : PULL_IF_MISSING;
 }
 
+/* Errnos that a pull meets in the store alone: what the network or an image does has codes of its own. */
+static int code_of_pull(int ret)
+{
+    return ret == -EACCES || ret == -EPERM || ret == -EROFS || ret == -EFBIG ? CUBBY_ESTORAGE : CUBBY_EIMAGE;
+}
+
 int images_bring(struct cubby_images *images, const char *text, const struct cubby_pull_options *options,
                  struct pull_result *result, struct cubby_error *error)
 {
@@ -137,7 +143,7 @@ int images_bring(struct cubby_images *images, const char *text, const struct cub
                  (unsigned long long)result->requests, (unsigned long long)result->bytes);
     else
         log_info(LOG_IMAGE, "image '%s' was not pulled: %s", text, e.text);
-    return ret < 0 ? fail_err(error, CUBBY_EIMAGE, &e) : 0;
+    return ret < 0 ? fail_err(error, code_of_pull(ret), &e) : 0;
 }
 
 int cubby_images_pull(struct cubby_images *images, const char *reference,

@@ -179,8 +179,12 @@ def images_without_layers_and_with_one_twice():
     registry.put("a/empty", "t", empty)
     registry.put("a/double", "t", double)
     place.pull(ref("a/empty:t")).ok(blobs=1, merges=1)
-    place.pull(ref("a/double:t")).ok(blobs=3, merges=1)
+    outcome = place.pull(ref("a/double:t")).ok(blobs=3, merges=1)
     place.holds(double)
+    # The second time it is there with the first: nobody else downloads it.
+    assert outcome.events("waiting") == []
+    assert [e["layer"] for e in outcome.events("exists")] == [2]
+    assert sorted(e["layer"] for e in outcome.events("downloaded")) == [-1, 0, 1]
 
 
 # --- TLS, logins ---------------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@
 
 #include <errno.h>
 #include <locale.h>
+#include <signal.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #define LAYERS_MAX 4
@@ -115,6 +117,34 @@ static void refused(struct place *p, int code, const char *layer, const char *en
     assert_non_null(strstr(p->e.text, layer));
     assert_non_null(strstr(p->e.text, entry));
     assert_non_null(strstr(p->e.text, cause));
+}
+
+/* --- the host --- */
+
+/* A limit on the size of files is the host's, not the layer's fault: at an entry, and at the end. */
+static void a_file_that_the_host_does_not_take_is_its_failure(void **state)
+{
+    struct place *p = *state;
+    struct rlimit old, small = {.rlim_cur = 4 << 20};
+    size_t len = 8 << 20;
+    char *text = malloc(len + 1);
+    assert_non_null(text);
+    memset(text, 'x', len);
+    text[len] = '\0';
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small.rlim_max = old.rlim_max;
+    signal(SIGXFSZ, SIG_IGN);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    tar_file(&p->layers[0], "large", text);
+    assert_int_equal(merge(p), -EFBIG);
+    assert_non_null(strstr(p->e.text, "entry 'large'"));
+    tar_free(&p->layers[0]);
+    tar_file(&p->layers[0], "small", "text");
+    assert_int_equal(merge(p), -EFBIG);
+    assert_non_null(strstr(p->e.text, "cannot finish image"));
+    assert_int_equal(access(p->path, F_OK), -1);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    free(text);
 }
 
 /* --- hostile --- */
@@ -638,6 +668,7 @@ int main(void)
 {
 #define WITH_PLACE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
+        WITH_PLACE(a_file_that_the_host_does_not_take_is_its_failure),
         WITH_PLACE(paths_stay_inside),
         WITH_PLACE(links_to_nowhere_are_refused),
         WITH_PLACE(circles_of_links_end),

@@ -247,6 +247,27 @@ static void a_layout_folder_is_loaded(void **state)
     assert_int_equal(place_count(p, "refs"), 1);
 }
 
+static void damaged_documents_come_with_the_next_load(void **state)
+{
+    struct place *p = *state;
+    struct texts x = make_texts("example.org/a:1", "amd64");
+    const struct digest *documents[] = {&x.manifest_digest, &x.config_digest};
+    folder_layout(p, "in", &x);
+    loads_as(p, "in", plain, "example.org/a:1");
+    for (size_t i = 0; i < ARRAY_LEN(documents); i++) {
+        char path[512];
+        place_file(p, path, "blobs/sha256/%s", digest_hex(documents[i]));
+        assert_int_equal(chmod(path, 0600), 0);
+        FILE *f = fopen(path, "r+");
+        assert_non_null(f);
+        assert_int_equal(fputc('!', f), '!');
+        assert_int_equal(fclose(f), 0);
+        fails_with(p, "in", plain, OCI_E_DIGEST, "damaged");
+        loads_as(p, "in", plain, "example.org/a:1");
+        is_whole(p, &x, "example.org/a:1");
+    }
+}
+
 static void a_layout_tar_is_loaded(void **state)
 {
     struct place *p = *state;
@@ -293,6 +314,9 @@ static void a_docker_archive_is_loaded(void **state)
     loads_as(p, "in.tar", (struct source_options){.name = "mine"}, "docker.io/library/mine:latest");
     loads_as(p, "in.tar", (struct source_options){.kind = SOURCE_IMAGES, .select = "a:1", .name = "x/y:3"},
              "docker.io/x/y:3");
+    loads_as(p, "in.tar", (struct source_options){.select = "docker.io/b/c:2"}, "docker.io/b/c:2");
+    loads_as(p, "in.tar", (struct source_options){.select = "docker.io/library/a:1"},
+             "docker.io/library/a:1");
     fails_with(p, "in.tar", (struct source_options){.select = "b/c:3"}, OCI_E_NOT_FOUND, "called 'b/c:3'");
 }
 
@@ -364,7 +388,7 @@ static void the_platform_is_chosen_for_each_name(void **state)
              "docker.io/library/multi:1 docker.io/library/two:1");
     is_whole(p, &amd, "docker.io/library/multi:1");
     is_whole(p, &amd, "docker.io/library/two:1");
-    loads_as(p, "in", (struct source_options){.platform = &arm64, .select = "docker.io/library/two:1"},
+    loads_as(p, "in", (struct source_options){.platform = &arm64, .select = "two:1"},
              "docker.io/library/two:1");
     struct image_ref r;
     assert_int_equal(store_ref_get(p->store, "docker.io/library/two:1", &arm64, &r, NULL), 0);
@@ -736,6 +760,54 @@ static void a_load_from_a_silent_pipe_can_be_cancelled(void **state)
         close(fds[i]);
 }
 
+static void a_load_from_a_fifo_without_a_writer_can_be_cancelled(void **state)
+{
+    struct place *p = *state;
+    struct loaded l;
+    struct err e = {0};
+    int cancel[2];
+    char path[512];
+    snprintf(path, sizeof(path), "%s/fifo", p->dir);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_int_equal(pipe(cancel), 0);
+    for (enum source_kind kind = SOURCE_AUTO; kind <= SOURCE_ROOTFS; kind++) {
+        char byte;
+        cancel_later(cancel[1]);
+        alarm(20);
+        int ret = load_with(p, path, (struct source_options){.kind = kind, .cancel_fd = cancel[0]}, &l, &e);
+        alarm(0);
+        wait(NULL);
+        assert_int_equal(ret, -ECANCELED);
+        assert_non_null(strstr(e.text, "interrupted"));
+        assert_int_equal(read(cancel[0], &byte, 1), 1);
+    }
+    close(cancel[0]);
+    close(cancel[1]);
+}
+
+/* Whose writer comes late, and writes in two parts. */
+static void an_archive_comes_through_a_fifo(void **state)
+{
+    struct place *p = *state;
+    struct texts x = make_texts("a:1", "amd64");
+    struct tar t;
+    char command[600];
+    tar_begin(&t, p, "in.tar", ARCHIVE_FILTER_NONE);
+    tar_layout(&t, &x);
+    tar_end(&t);
+    snprintf(command, sizeof(command),
+             "cd %s && rm -f fifo && mkfifo fifo && { { sleep 0.2; head -c 3000 in.tar; sleep 0.2; "
+             "tail -c +3001 in.tar; } >fifo & }",
+             p->dir);
+    assert_int_equal(system(command), 0);
+    alarm(20);
+    loads_as(p, "fifo", plain, "docker.io/library/a:1");
+    is_whole(p, &x, "docker.io/library/a:1");
+    assert_int_equal(system(command), 0); /* the same, as it would be a root file system's */
+    loads_as(p, "fifo", (struct source_options){.kind = SOURCE_ROOTFS}, "localhost/fifo:latest");
+    alarm(0);
+}
+
 /* From standard input, which here is a pipe. */
 static void an_archive_comes_through_a_pipe(void **state)
 {
@@ -907,6 +979,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, place_set_up, place_tear_down)
         T(a_layout_folder_is_loaded),
+        T(damaged_documents_come_with_the_next_load),
         T(a_layout_tar_is_loaded),
         T(a_docker_archive_is_loaded),
         T(names_are_made_where_there_are_none),
@@ -924,6 +997,8 @@ int main(void)
         T(links_in_a_layout_folder_are_not_followed),
         T(a_cancelled_load_ends),
         T(a_load_from_a_silent_pipe_can_be_cancelled),
+        T(a_load_from_a_fifo_without_a_writer_can_be_cancelled),
+        T(an_archive_comes_through_a_fifo),
         T(an_archive_comes_through_a_pipe),
         T(a_root_file_systems_tar_becomes_an_image),
         T(a_folder_becomes_an_image),

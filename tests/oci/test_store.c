@@ -207,7 +207,7 @@ static void a_blob_may_get_its_name_at_the_end(void **state)
     assert_int_equal(place_count(p, "locks"), 0);
 }
 
-static void what_the_disk_damaged_is_found_and_removed(void **state)
+static void what_the_disk_damaged_is_told_and_replaced(void **state)
 {
     struct place *p = *state;
     struct descriptor d = put_text(p->lease, MEDIA_OCI_CONFIG, TEXT);
@@ -222,7 +222,13 @@ static void what_the_disk_damaged_is_found_and_removed(void **state)
     assert_int_equal(store_blob_load(p->store, &d.digest, 10, &text, &len, &e), OCI_E_DIGEST);
     assert_non_null(strstr(e.text, "damaged"));
     assert_non_null(strstr(e.text, p->path));
-    assert_int_equal(store_blob_load(p->store, &d.digest, 10, &text, &len, &e), -ENOENT);
+    /* Who only looks leaves it; who has the bytes puts them there. */
+    assert_true(store_blob_exists(p->store, &d.digest, 10));
+    put_text(p->lease, MEDIA_OCI_CONFIG, TEXT);
+    assert_int_equal(store_blob_load(p->store, &d.digest, 10, &text, &len, &e), 0);
+    assert_string_equal(text, TEXT);
+    assert_false(store_blob_remove_damaged(p->store, &d.digest));
+    assert_true(store_blob_exists(p->store, &d.digest, 10));
 }
 
 static void a_second_writer_is_told_or_waits(void **state)
@@ -243,6 +249,30 @@ static void a_second_writer_is_told_or_waits(void **state)
     blob_writer_abort(other);
     close(cancel[0]);
     close(cancel[1]);
+}
+
+/* Who waits for another's download asks some twenty times a second, for as long as that takes. */
+static void a_lease_does_not_grow_while_its_owner_waits(void **state)
+{
+    struct place *p = *state;
+    struct blob_writer *w, *other = NULL;
+    struct digest d = digest_of_text(TEXT), more = digest_of_text("another");
+    struct store_lease *waiting;
+    assert_int_equal(store_lease_begin(p->store, &waiting, NULL), 0);
+    assert_int_equal(store_blob_begin(p->lease, &d, 10, -1, &w, NULL), 0);
+    for (int i = 0; i < 50; i++) {
+        assert_int_equal(store_blob_try_begin(waiting, &d, 10, &other, NULL), -EAGAIN);
+        assert_int_equal(store_lease_add(waiting, &more, NULL), 0);
+    }
+    char command[300], lines[16] = "";
+    snprintf(command, sizeof(command), "cat %s/leases/* | grep -c .", p->path);
+    FILE *f = popen(command, "r");
+    assert_non_null(f);
+    assert_non_null(fgets(lines, sizeof(lines), f));
+    pclose(f);
+    assert_int_equal(atoi(lines), 3); /* one of the writer, two of who waits */
+    blob_writer_abort(w);
+    store_lease_end(waiting);
 }
 
 static void a_merged_image_is_made_once(void **state)
@@ -608,8 +638,9 @@ int main(void)
         T(a_spoilt_partial_is_never_believed),
         T(wrong_lengths_are_refused),
         T(a_blob_may_get_its_name_at_the_end),
-        T(what_the_disk_damaged_is_found_and_removed),
+        T(what_the_disk_damaged_is_told_and_replaced),
         T(a_second_writer_is_told_or_waits),
+        T(a_lease_does_not_grow_while_its_owner_waits),
         T(a_merged_image_is_made_once),
         T(a_merge_that_made_nothing_fails),
         T(a_reference_is_found_by_name_and_id),

@@ -92,6 +92,10 @@ static void an_image_beyond_the_usual_limits_stays(void **state)
     assert_int_equal(store_list(p->store, &list, &e), 0);
     assert_true(list.item[0].size > PLACE_LAYERS_MAX);
     image_list_fini(&list);
+    /* A lease that names it too, and is looked at first, does not hide it from its reference. */
+    assert_int_equal(store_lease_add(p->lease, &d, &e), 0);
+    assert_int_equal(pruned(p).blobs, 0);
+    place_new_lease(p);
     /* A stopped box keeps it without a reference. */
     assert_int_equal(store_ref_remove(p->store, "example.org/many:1", NULL, &e), 0);
     assert_int_equal(store_gc(p->store, &(struct gc_options){.keep = &d, .nkeep = 1}, &r, &e), 0);

@@ -345,6 +345,39 @@ static void collecting_beside_pulls_takes_nothing_of_theirs(void **state)
     assert_int_equal(place_count(p, "blobs/sha256"), 0);
 }
 
+struct looker {
+    pthread_t thread;
+    struct store *store;
+    int seen; /* how often the image seemed to be in use */
+};
+
+static void *look(void *arg)
+{
+    struct looker *x = arg;
+    for (int i = 0; i < 500; i++) {
+        struct image_list list;
+        if (store_list(x->store, &list, NULL) != 0 || list.count != 1)
+            abort();
+        x->seen += list.item[0].in_use;
+        image_list_fini(&list);
+    }
+    return NULL;
+}
+
+/* Each looks by a lock; they do not take each other for somebody who uses the image. */
+static void two_who_look_see_no_user(void **state)
+{
+    struct place *p = *state;
+    struct looker looker[2] = {{.store = p->store}, {.store = p->store}};
+    struct digest d = store_image(p->lease, "example.org/a:1", "a", 1);
+    store_rootfs(p->lease, &d);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_create(&looker[i].thread, NULL, look, &looker[i]), 0);
+    for (int i = 0; i < 2; i++)
+        assert_int_equal(pthread_join(looker[i].thread, NULL), 0);
+    assert_int_equal(looker[0].seen + looker[1].seen, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -354,6 +387,7 @@ int main(void)
         T(who_waits_goes_on_where_the_killed_one_stopped),
         T(a_kill_at_any_moment_leaves_nothing_half_believed),
         T(collecting_beside_pulls_takes_nothing_of_theirs),
+        T(two_who_look_see_no_user),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -15,6 +15,7 @@
 #include "tests/runtime/place.h"
 
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 
 static struct place place;
 static struct cubby_images *images;
@@ -167,6 +168,26 @@ static void an_interrupted_download_may_be_kept(void **state)
     o.flags = 0;
     assert_int_equal(cubby_images_prune(images, &o, &counts, &e), 0);
     assert_int_equal(counts.partial, 1);
+}
+
+/* What the host refuses to the store is no fault of the image: here files beyond a limit on their size. */
+static void what_the_host_refuses_is_about_storage(void **state)
+{
+    (void)state;
+    struct cubby_error e;
+    struct rlimit old, small = {.rlim_cur = 1 << 20};
+    char command[300];
+    load("app:v1");
+    snprintf(command, sizeof(command), "rm -f %s/images/rootfs/*", place.home);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &old), 0);
+    small.rlim_max = old.rlim_max;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &small), 0);
+    int ret = cubby_images_pull(images, "app:v1", NULL, NULL, NULL, &e);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &old), 0);
+    assert_int_equal(ret, CUBBY_ESTORAGE);
+    assert_non_null(strstr(e.message, "File too large"));
+    assert_int_equal(cubby_images_pull(images, "app:v1", NULL, NULL, NULL, &e), 0);
 }
 
 static void words_that_mean_nothing_are_refused(void **state)
@@ -420,6 +441,7 @@ int main(int argc, char **argv)
         TEST(an_image_that_is_there_costs_no_request),
         TEST(what_was_removed_stays_until_it_is_pruned),
         TEST(an_interrupted_download_may_be_kept),
+        TEST(what_the_host_refuses_is_about_storage),
         TEST(words_that_mean_nothing_are_refused),
         TEST(a_home_or_configuration_that_cannot_be_used_is_told),
         TEST(making_a_root_file_system_can_be_given_up),
