@@ -112,8 +112,8 @@ static inline struct descriptor put_text(struct store_lease *l, const char *type
 
 #define PLACE_LAYERS_MAX 501 /* one more than the default limit */
 
-/* An image of `nlayers` (at most PLACE_LAYERS_MAX) layers named after `layer`, its reference not yet stored. Free with
- * image_ref_fini(). */
+/* An image of `nlayers` (at most PLACE_LAYERS_MAX) layers named after `layer`, its reference not yet stored.
+ * Free with image_ref_fini(). */
 static inline struct image_ref put_image(struct store_lease *l, const char *name, const char *layer,
                                          int nlayers)
 {

@@ -78,6 +78,21 @@ static void what_is_saved_is_loaded_again(void **state)
            "^blobs/sha256/.) = 10");
 }
 
+/* Who stored it may have had wider limits than the default. */
+static void an_image_beyond_the_usual_limits_is_saved(void **state)
+{
+    struct place *p = *state;
+    struct err e = {0};
+    struct image_ref r = stored(p, "example.org/many:1", "m", PLACE_LAYERS_MAX);
+    if (save(p, &r, 1, "out.tar", &e) != 0)
+        fail_msg("%s", e.text);
+    image_ref_fini(&r);
+    char script[100];
+    snprintf(script, sizeof(script), "test $(tar tf out.tar | grep -c ^blobs/sha256/.) = %d",
+             PLACE_LAYERS_MAX + 2);
+    run(p, script);
+}
+
 static void the_same_images_give_the_same_bytes(void **state)
 {
     struct place *p = *state;
@@ -223,6 +238,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
 #define T(name) cmocka_unit_test_setup_teardown(name, place_set_up, place_tear_down)
         T(what_is_saved_is_loaded_again),
+        T(an_image_beyond_the_usual_limits_is_saved),
         T(the_same_images_give_the_same_bytes),
         T(manifest_json_is_dockers),
         T(no_image_is_an_empty_layout),
