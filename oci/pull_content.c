@@ -259,7 +259,7 @@ static bool is_same(const struct pull_blob *x, const struct pull_blob *y)
 
 static int join_same(struct pull *p, struct err *e)
 {
-    CLEANUP(mem_freep) struct pull_blob **sorted = calloc(p->nblobs, sizeof(*sorted));
+    CLEANUP(mem_freep) struct pull_blob **sorted = calloc(p->nblobs, sizeof(struct pull_blob *));
     if (!sorted)
         return err_set(e, -ENOMEM, "no memory for %zu layers", p->manifest.nlayers);
     for (size_t i = 0; i < p->nblobs; i++)
