@@ -272,6 +272,12 @@ def layers_that_are_not_what_the_configuration_says():
     place = Place(insecure(registry))
     place.pull(ref("a/liar:t")).failed(DIGEST, "layer 0", TOP[1], "a/liar")
     assert place.files("rootfs") == [] and place.files("refs") == [] and place.files("partial") == []
+    # The layer itself is whole: it is neither thrown away nor fetched again.
+    fetched = registry.count("GET /v2/a/liar/blobs/")
+    assert fetched == 2, fetched  # with the configuration
+    assert liar.layers[0]["digest"][7:] in place.files("blobs/sha256")
+    place.pull(ref("a/liar:t")).failed(DIGEST, "layer 0", TOP[1], "a/liar")
+    assert registry.count("GET /v2/a/liar/blobs/") == fetched
     short = Image([BASE, TOP])
     config = json.loads(short.blobs.pop(short.config["digest"]))
     config["rootfs"]["diff_ids"].pop()
