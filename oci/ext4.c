@@ -42,6 +42,13 @@ int ext4_fail(const struct ext4_image *img, int code, const char *what, const ch
                    ext4_reason(code));
 }
 
+int ext4_check_cancelled(const struct ext4_image *img, struct err *e)
+{
+    if (!img->params.cancelled || !img->params.cancelled(img->params.ctx))
+        return 0;
+    return err_set(e, -ECANCELED, "interrupted");
+}
+
 static void image_free(struct ext4_image *img)
 {
     fd_closep(&img->fd);

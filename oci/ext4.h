@@ -21,6 +21,7 @@
 #include "base/err.h"
 #include "oci/tree.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/types.h>
@@ -37,6 +38,10 @@ struct ext4_params {
     uint8_t uuid[16]; /* of the file system; also the seed of its folder hashes */
     char label[17];   /* at most 16 bytes, NUL-terminated */
     time_t created;   /* seconds since 1970, for the superblock */
+    /* Asked now and then by ext4_image_close(), from its thread; true ends it with -ECANCELED. May be NULL.
+     */
+    bool (*cancelled)(void *ctx);
+    void *ctx;
 };
 
 struct ext4_meta {

@@ -258,7 +258,10 @@ int folders_write(struct ext4_image *img, struct err *e)
             continue;
         struct folder f = {
             .img = img, .node = node, .ino = n->ino, .parent_ino = tree_node(t, n->parent)->ino};
-        int ret = write_folder(&f);
+        int ret = ext4_check_cancelled(img, e);
+        if (ret < 0)
+            return ret;
+        ret = write_folder(&f);
         free(f.sorted);
         free(f.leaves);
         if (ret < 0) {

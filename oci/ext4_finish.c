@@ -153,5 +153,6 @@ int image_finish(struct ext4_image *img, struct err *e)
         ret = -errno;
     if (ret < 0)
         return err_set(e, ret, "cannot finish image '%s': %s", img->path, ext4_reason(ret));
-    return write_fs(img, groups, bitmaps, e);
+    ret = ext4_check_cancelled(img, e);
+    return ret < 0 ? ret : write_fs(img, groups, bitmaps, e);
 }

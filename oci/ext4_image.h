@@ -83,6 +83,9 @@ const char *ext4_reason(int code);
 /* "cannot <what> '<name>' in image '<path>': <why>" for a negative errno; returns it. */
 int ext4_fail(const struct ext4_image *img, int code, const char *what, const char *name, struct err *e);
 
+/* -ECANCELED when the caller has given up. */
+int ext4_check_cancelled(const struct ext4_image *img, struct err *e);
+
 /* A new object of any type: its number, its inode, its name. 0 or a negative errno. */
 int object_new(struct ext4_image *img, uint32_t parent, const char *name, const struct disk_inode *inode,
                uint32_t *node);

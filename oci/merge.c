@@ -65,7 +65,7 @@ int merge_create(struct merge **out, const char *path, const struct merge_params
     else
         oci_limits_init(&m->limits);
     m->locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-    struct ext4_params image = {.created = p->created};
+    struct ext4_params image = {.created = p->created, .cancelled = p->cancelled, .ctx = p->ctx};
     memcpy(image.uuid, p->uuid, sizeof(image.uuid));
     snprintf(image.label, sizeof(image.label), "%s", p->label[0] ? p->label : "cubby-root");
     int ret = m->locale ? path_buffers_create(m, e) : err_sys(e, "cannot make a locale");

@@ -38,7 +38,8 @@ struct merge_params {
     uint8_t uuid[16];                /* of the file system: from the manifest's digest, say */
     char label[17];                  /* at most 16 bytes; "": "cubby-root" */
     time_t created;                  /* date of the file system itself, seconds since 1970 */
-    /* Asked from merge_layer()'s thread between the pieces of a layer; true ends it with -ECANCELED. */
+    /* Asked from the thread of merge_layer() between the pieces of a layer, and of merge_finish() between
+     * folders; true ends them with -ECANCELED. */
     bool (*cancelled)(void *ctx);
     void *ctx;
 };

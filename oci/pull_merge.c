@@ -142,7 +142,7 @@ static void *work(void *arg)
         if (ret < 0)
             rootfs_writer_abort(writer);
         else
-            ret = rootfs_writer_commit(writer, &j->err);
+            ret = rootfs_writer_commit(writer, j->stop_fd, &j->err);
         ret = ret < 0 ? ret : 1;
     } else if (ret == 1) {
         ret = 0; /* it is there */

@@ -90,8 +90,9 @@ uint64_t blob_writer_offset(const struct blob_writer *w);
 int blob_writer_write(struct blob_writer *w, const void *data, size_t len, struct err *e);
 /* Forgets all bytes and starts at 0: for servers that do not know Range. */
 int blob_writer_restart(struct blob_writer *w, struct err *e);
-/* Checks size and digest, makes the blob durable and visible. The writer is freed in any case. OCI_E_DIGEST:
- * what was written is removed, so that the next attempt starts from nothing. */
+/* Checks size and digest, makes the blob durable and visible. It is not cancelled: all bytes have come, and
+ * went to the disk while others did; to give up now would save nothing. The writer is freed in any case.
+ * OCI_E_DIGEST: what was written is removed, so that the next attempt starts from nothing. */
 int blob_writer_commit(struct blob_writer *w, struct err *e);
 /* Frees the writer and keeps the bytes for a later attempt. Safe on NULL. */
 void blob_writer_abort(struct blob_writer *w);
@@ -119,8 +120,9 @@ char *store_rootfs_path(const struct store *s, const struct digest *manifest);
 int store_rootfs_begin(struct store_lease *l, const struct digest *manifest, int cancel_fd,
                        struct rootfs_writer **out, struct err *e);
 const char *rootfs_writer_path(const struct rootfs_writer *w);
-/* Syncs and renames. The writer is freed in any case. */
-int rootfs_writer_commit(struct rootfs_writer *w, struct err *e);
+/* Syncs and renames. Writing to the disk may take long: -ECANCELED when `cancel_fd` became readable (-1:
+ * never) before the last bytes are there. The writer is freed in any case. */
+int rootfs_writer_commit(struct rootfs_writer *w, int cancel_fd, struct err *e);
 /* Frees the writer and removes its file. Safe on NULL. */
 void rootfs_writer_abort(struct rootfs_writer *w);
 

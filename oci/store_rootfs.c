@@ -2,6 +2,10 @@
 /*
  * Theory of operation: as with blobs, but what is made is written by others, through a path, and cannot be
  * taken up again: what an interrupted attempt left is removed before the next one starts.
+ *
+ * fsync(2) of an image of gigabytes sleeps until the last of them is on disk, and nothing ends it but the end
+ * of the process. So the bytes are sent there piece by piece before, with a look at the cancellation between
+ * two; what is left for fsync(2), and must not be interrupted, is little.
  */
 #include "oci/store_internal.h"
 
@@ -9,10 +13,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <string.h>
 
-#define SUFFIX ".ext4"
+#define SUFFIX     ".ext4"
+#define SYNC_PIECE ((off_t)32 << 20)
 
 struct rootfs_writer {
     struct store *store;
@@ -106,11 +112,38 @@ const char *rootfs_writer_path(const struct rootfs_writer *w)
     return w->path;
 }
 
-int rootfs_writer_commit(struct rootfs_writer *w, struct err *e)
+/* What the kernel tells of a failed write it tells once: here, or to fsync(2). Other failures only say that
+ * there are no pieces on this file system. */
+static bool is_of_disk(int error)
+{
+    return error == EIO || error == ENOSPC || error == EDQUOT;
+}
+
+static int sync_pieces(const struct rootfs_writer *w, int fd, int cancel_fd, struct err *e)
+{
+    struct pollfd cancel = {.fd = cancel_fd, .events = POLLIN};
+    struct stat st;
+    if (fstat(fd, &st) < 0)
+        return store_sys(w->store, "look at", DIR_PARTIAL, w->name, e);
+    for (off_t at = 0; at < st.st_size; at += SYNC_PIECE) {
+        if (poll(&cancel, 1, 0) > 0)
+            return err_set(e, -ECANCELED, "interrupted");
+        if (sync_file_range(fd, at, SYNC_PIECE,
+                            SYNC_FILE_RANGE_WAIT_BEFORE | SYNC_FILE_RANGE_WRITE |
+                                SYNC_FILE_RANGE_WAIT_AFTER) < 0 &&
+            is_of_disk(errno))
+            return store_sys(w->store, "write", DIR_PARTIAL, w->name, e);
+    }
+    return 0;
+}
+
+int rootfs_writer_commit(struct rootfs_writer *w, int cancel_fd, struct err *e)
 {
     CLEANUP(fd_closep) int fd = open(w->path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
-    int ret = fd < 0 ? store_sys(w->store, "open", DIR_PARTIAL, w->name, e)
-                     : store_publish(w->store, fd, w->name, DIR_ROOTFS, w->name, e);
+    int ret =
+        fd < 0 ? store_sys(w->store, "open", DIR_PARTIAL, w->name, e) : sync_pieces(w, fd, cancel_fd, e);
+    if (ret == 0)
+        ret = store_publish(w->store, fd, w->name, DIR_ROOTFS, w->name, e);
     if (ret < 0)
         unlinkat(w->store->dir[DIR_PARTIAL], w->name, 0);
     writer_free(w);

@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * Theory of operation: libcurl's own parser reads the URL, so that what is checked here and where the request
- * goes later cannot differ.
+ * goes later cannot differ. But a configuration names registries at each start, also of a command that needs
+ * no network and so no libcurl (base/lazy.h). So what is plain is read here: a scheme, a name of letters,
+ * digits, hyphens and dots or an IPv4 address in its usual form, perhaps a port, perhaps a path. There is one
+ * way to read that. All that could be read in two ways, and all that is wrong, is left to libcurl.
  */
 #include "oci/url.h"
 
@@ -13,6 +16,12 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+
+#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+#define DIGITS  "0123456789"
+/* Of a path, as RFC 3986 has it without percent signs, and without ':' and '@', which a host may have before.
+ */
+#define PATH_CHARS LETTERS DIGITS "-._~/"
 
 static void url_freep(CURLU **u)
 {
@@ -39,7 +48,8 @@ static int copy_host(char out[URL_HOST_MAX + 1], const char *host)
     return 0;
 }
 
-int url_origin_parse(struct url_origin *out, const char *url, struct err *e)
+/* By libcurl. */
+static int read_any(struct url_origin *out, const char *url, struct err *e)
 {
     CLEANUP(url_freep) CURLU *u = curl_url();
     CLEANUP(curl_str_freep) char *scheme = NULL;
@@ -64,6 +74,68 @@ int url_origin_parse(struct url_origin *out, const char *url, struct err *e)
         return err_set(e, -EINVAL, "'%s' is not a URL: the host's name is too long", url);
     *out = o;
     return 0;
+}
+
+/* A number up to `max` in front of one of the characters `ends`, or the end; NULL, or what follows it. */
+static const char *plain_number(const char *s, unsigned long max, const char *ends, unsigned long *out)
+{
+    size_t len = strspn(s, DIGITS);
+    if (len == 0 || len > 5 || (len > 1 && s[0] == '0') || (s[len] && !strchr(ends, s[len])))
+        return NULL;
+    *out = strtoul(s, NULL, 10);
+    return *out <= max ? s + len : NULL;
+}
+
+static bool is_plain_ipv4(const char *host)
+{
+    unsigned long byte;
+    for (int i = 0; i < 4; i++) {
+        const char *end = plain_number(host, 255, i < 3 ? "." : ":/", &byte);
+        if (!end || (i < 3 && *end != '.'))
+            return false;
+        host = end + (i < 3);
+    }
+    return true;
+}
+
+/* `len` bytes that are a name, and that nobody takes for a number: its last part begins with a letter. */
+static bool is_plain_name(const char *host, size_t len)
+{
+    size_t last = len;
+    while (last > 0 && host[last - 1] != '.')
+        last--;
+    for (size_t i = 0; i + 1 < len; i++) {
+        if (host[i] == '.' && host[i + 1] == '.')
+            return false;
+    }
+    return len > 0 && host[0] != '.' && host[0] != '-' && last < len && strchr(LETTERS, host[last]);
+}
+
+static bool read_plain(struct url_origin *out, const char *url)
+{
+    struct url_origin o = {.https = strncmp(url, "https://", 8) == 0};
+    unsigned long port = default_port(o.https);
+    if (!o.https && strncmp(url, "http://", 7) != 0)
+        return false;
+    const char *host = url + (o.https ? 8 : 7);
+    size_t len = strspn(host, LETTERS DIGITS "-.");
+    const char *rest = host + len;
+    if (len > URL_HOST_MAX || (!is_plain_ipv4(host) && !is_plain_name(host, len)))
+        return false;
+    if (*rest == ':' && (!(rest = plain_number(rest + 1, UINT16_MAX, "/", &port)) || port == 0))
+        return false;
+    if (*rest && (*rest != '/' || rest[strspn(rest, PATH_CHARS)] || strlen(url) > URL_TEXT_MAX))
+        return false;
+    o.port = (uint16_t)port;
+    for (size_t i = 0; i < len; i++)
+        o.host[i] = host[i] >= 'A' && host[i] <= 'Z' ? (char)(host[i] + 32) : host[i];
+    *out = o;
+    return true;
+}
+
+int url_origin_parse(struct url_origin *out, const char *url, struct err *e)
+{
+    return read_plain(out, url) ? 0 : read_any(out, url, e);
 }
 
 int url_host_parse(struct url_origin *out, const char *name, struct err *e)

@@ -24,6 +24,16 @@ loaded() { # COMMAND…: the names of the libraries that it loads; its exit code
 }
 needs_neither() { ! readelf -d build/cubby | grep -E 'NEEDED.*lib(curl|archive)\.so'; }
 images_loads_neither() { [ -z "$(loaded images)" ]; }
+registries_load_neither() {
+  mkdir -p "$t/cubby" && cat >"$t/cubby/config.json" <<'END' || return 1
+{"registries": {"docker.io": {"mirrors": ["https://mirror.example.org/hub/", "http://192.0.2.1:5000"]},
+  "localhost:5000": {"insecure": true}}}
+END
+  images_loads_neither && grep REPOSITORY "$t/out"
+  local ret=$?
+  rm -r "$t/cubby"
+  return $ret
+}
 run_loads_neither() { [ -z "$(loaded run --pull never localhost/tree)" ]; }
 pull_loads_curl() { loaded pull --insecure-registry 127.0.0.1:1 127.0.0.1:1/x | grep libcurl && grep refused "$t/out"; }
 load_loads_archive() {
@@ -44,9 +54,10 @@ a_library_that_is_missing_is_an_error() {
   missing libcurl.so.4 pull 127.0.0.1:1/x && missing libarchive.so.13 image load --name localhost/two "$t/tree.tar"
 }
 
-echo 1..6
+echo 1..7
 check 'cubby is not linked with libcurl and libarchive' needs_neither
 check 'a list of images needs neither' images_loads_neither
+check 'nor do registries and mirrors in the configuration' registries_load_neither
 check 'libarchive comes with the first tar' load_loads_archive
 check 'a box of an image that is there needs neither' run_loads_neither
 check 'libcurl comes with the first pull' pull_loads_curl

@@ -161,7 +161,7 @@ static inline void store_rootfs(struct store_lease *l, const struct digest *mani
     struct rootfs_writer *w;
     assert_int_equal(store_rootfs_begin(l, manifest, -1, &w, NULL), 0);
     place_write(rootfs_writer_path(w), "a file system");
-    assert_int_equal(rootfs_writer_commit(w, NULL), 0);
+    assert_int_equal(rootfs_writer_commit(w, -1, NULL), 0);
 }
 
 #endif

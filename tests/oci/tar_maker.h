@@ -44,7 +44,7 @@ static inline void tar_header(struct tar_maker *t, char type, const char *name, 
     memcpy(h + 100, "0000644", 7);
     memcpy(h + 108, "0000000", 7);
     memcpy(h + 116, "0000000", 7);
-    snprintf(h + 124, 12, "%011llo", (unsigned long long)size);
+    snprintf(h + 124, 12, "%011llo", (unsigned long long)size & 077777777777); /* 11 digits */
     memcpy(h + 136, "00000000100", 11);
     memset(h + 148, ' ', 8);
     h[156] = type;

@@ -147,6 +147,30 @@ static void a_file_that_the_host_does_not_take_is_its_failure(void **state)
     free(text);
 }
 
+static bool given_up(void *ctx)
+{
+    return *(bool *)ctx;
+}
+
+/* All layers are in, and what remains to be written may be much. */
+static void finishing_can_be_given_up(void **state)
+{
+    struct place *p = *state;
+    bool flag = false;
+    struct merge_params params = {.limits = &p->limits, .cancelled = given_up, .ctx = &flag};
+    struct merge *m;
+    tar_file(&p->layers[0], "folder/file", "text");
+    struct memory memory = {&p->layers[0], 0, SIZE_MAX};
+    struct byte_source source = {.read = read_memory, .ctx = &memory};
+    struct layer_info info = {.media_type = MEDIA_OCI_LAYER};
+    assert_int_equal(merge_create(&m, p->path, &params, &p->e), 0);
+    assert_int_equal(merge_layer(m, &info, &source, &p->e), 0);
+    flag = true;
+    assert_int_equal(merge_finish(m, &p->e), -ECANCELED);
+    assert_non_null(strstr(p->e.text, "interrupted"));
+    assert_int_equal(access(p->path, F_OK), -1);
+}
+
 /* --- hostile --- */
 
 static void paths_stay_inside(void **state)
@@ -669,6 +693,7 @@ int main(void)
 #define WITH_PLACE(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
     const struct CMUnitTest tests[] = {
         WITH_PLACE(a_file_that_the_host_does_not_take_is_its_failure),
+        WITH_PLACE(finishing_can_be_given_up),
         WITH_PLACE(paths_stay_inside),
         WITH_PLACE(links_to_nowhere_are_refused),
         WITH_PLACE(circles_of_links_end),

@@ -11,6 +11,8 @@
 #include "base/own.h"
 #include "oci/oci_config.h"
 
+#include <ctype.h>
+#include <curl/curl.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -230,6 +232,104 @@ static void urls_are_told_apart_by_origin(void **state)
     assert_string_equal(name, "[::1]:5000");
 }
 
+/* What libcurl will make of the URL when it sends a request: 0 and the origin, or -1. */
+static int by_libcurl(const char *url, struct url_origin *o)
+{
+    CURLU *u = curl_url();
+    char *scheme = NULL, *host = NULL, *port = NULL, *user = NULL;
+    assert_non_null(u);
+    *o = (struct url_origin){0};
+    int ret = curl_url_set(u, CURLUPART_URL, url, 0) || curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) ||
+                      curl_url_get(u, CURLUPART_HOST, &host, 0) ||
+                      curl_url_get(u, CURLUPART_PORT, &port, CURLU_DEFAULT_PORT) ||
+                      curl_url_get(u, CURLUPART_USER, &user, 0) == CURLUE_OK || strlen(host) > URL_HOST_MAX
+                  ? -1
+                  : 0;
+    if (ret == 0) {
+        o->https = strcmp(scheme, "https") == 0;
+        o->port = (uint16_t)atoi(port);
+        for (size_t i = 0; host[i]; i++)
+            o->host[i] = (char)tolower((unsigned char)host[i]);
+    }
+    curl_free(scheme);
+    curl_free(host);
+    curl_free(port);
+    curl_free(user);
+    curl_url_cleanup(u);
+    return ret;
+}
+
+/* Plain URLs are read without libcurl. Whatever the URL, both have to see the same origin. */
+static void a_url_is_read_as_libcurl_reads_it(void **state)
+{
+    (void)state;
+    static const char *const schemes[] = {"http://", "https://", "HTTPS://", "https:/", "https:///"};
+    static const char *const hosts[] = {
+        "",
+        "h",
+        "Host.Example",
+        "a.b.c",
+        "a..b",
+        ".a",
+        "a.",
+        "-a",
+        "a-",
+        "a_b",
+        "1",
+        "1.2",
+        "1.2.3.4",
+        "1.2.3.04",
+        "1.2.3.",
+        "1.2.3.256",
+        "127.1",
+        "0x7f.0.0.1",
+        "0x7f000001",
+        "0x7f",
+        "a.0x1",
+        "1.2.3.4a",
+        "1.2.3.a",
+        "1.2.3.4.5",
+        "[::1]",
+        "[::1",
+        "u@h",
+        "u:p@h",
+        "a%2eb",
+        "a b",
+        "h\\x",
+        "h#x",
+        "h?x",
+        "xn--bcher-kva.example",
+        "b\303\274cher.example",
+        "999999999",
+        "0",
+        "0.0.0.0",
+        "1.2.3.4-",
+    };
+    static const char *const ports[] = {"",       ":",  ":1",    ":080", ":443", ":80",         ":65535",
+                                        ":65536", ":0", ":5000", ":5a",  ":-1",  ":99999999999"};
+    static const char *const tails[] = {"",     "/",    "/a/b/", "/../x", "//",       "/a@b",
+                                        "/a:b", "/%2e", "?q",    "#f",    "/a?b@c/d", "@evil.example/",
+                                        "/\\x"};
+    unsigned taken = 0;
+    for (size_t i = 0; i < ARRAY_LEN(schemes) * ARRAY_LEN(hosts) * ARRAY_LEN(ports) * ARRAY_LEN(tails); i++) {
+        char url[256];
+        struct url_origin theirs, ours;
+        size_t n = i;
+        const char *scheme = schemes[n % ARRAY_LEN(schemes)];
+        n /= ARRAY_LEN(schemes);
+        const char *host = hosts[n % ARRAY_LEN(hosts)];
+        n /= ARRAY_LEN(hosts);
+        snprintf(url, sizeof(url), "%s%s%s%s", scheme, host, ports[n % ARRAY_LEN(ports)],
+                 tails[n / ARRAY_LEN(ports)]);
+        int expected = by_libcurl(url, &theirs), ret = url_origin_parse(&ours, url, NULL);
+        if ((ret == 0) != (expected == 0) || (ret == 0 && !url_origin_equal(&ours, &theirs)))
+            fail_msg("'%s' was read differently: %d, '%s' %u; libcurl: %d, '%s' %u", url, ret, ours.host,
+                     ours.port, expected, theirs.host, theirs.port);
+        taken += ret == 0;
+    }
+    assert_true(taken > 1000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -239,6 +339,7 @@ int main(void)
         cmocka_unit_test(what_does_not_fit_is_named_with_its_line),
         cmocka_unit_test(the_file_is_found_where_it_should_be),
         cmocka_unit_test(urls_are_told_apart_by_origin),
+        cmocka_unit_test(a_url_is_read_as_libcurl_reads_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

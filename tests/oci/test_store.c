@@ -300,7 +300,7 @@ static void a_merged_image_is_made_once(void **state)
     assert_string_equal(rootfs_writer_path(w), path);
     assert_int_equal(access(path, F_OK), -1);
     place_write(path, "a whole file system");
-    assert_int_equal(rootfs_writer_commit(w, &e), 0);
+    assert_int_equal(rootfs_writer_commit(w, -1, &e), 0);
     assert_int_equal(store_rootfs_begin(p->lease, &d, -1, &w, &e), 1);
     CLEANUP(fd_closep) int fd = store_rootfs_open(p->store, &d, &size, &e);
     assert_true(fd >= 0);
@@ -314,6 +314,23 @@ static void a_merged_image_is_made_once(void **state)
     close(cancel[1]);
 }
 
+static void writing_a_merged_image_out_can_be_given_up(void **state)
+{
+    struct place *p = *state;
+    struct digest d = digest_of_text("manifest");
+    struct rootfs_writer *w;
+    struct err e = {0};
+    int cancel[2];
+    assert_int_equal(pipe2(cancel, O_CLOEXEC), 0);
+    assert_int_equal(store_rootfs_begin(p->lease, &d, cancel[0], &w, &e), 0);
+    place_write(rootfs_writer_path(w), "a whole file system");
+    assert_int_equal(write(cancel[1], "x", 1), 1);
+    assert_int_equal(rootfs_writer_commit(w, cancel[0], &e), -ECANCELED);
+    assert_int_equal(place_count(p, "partial") + place_count(p, "rootfs") + place_count(p, "locks"), 0);
+    close(cancel[0]);
+    close(cancel[1]);
+}
+
 static void a_merge_that_made_nothing_fails(void **state)
 {
     struct place *p = *state;
@@ -321,7 +338,7 @@ static void a_merge_that_made_nothing_fails(void **state)
     struct rootfs_writer *w;
     struct err e = {0};
     assert_int_equal(store_rootfs_begin(p->lease, &d, -1, &w, &e), 0);
-    assert_int_equal(rootfs_writer_commit(w, &e), -ENOENT);
+    assert_int_equal(rootfs_writer_commit(w, -1, &e), -ENOENT);
     assert_non_null(strstr(e.text, digest_hex(&d)));
     assert_int_equal(place_count(p, "locks"), 0);
 }
@@ -642,6 +659,7 @@ int main(void)
         T(a_second_writer_is_told_or_waits),
         T(a_lease_does_not_grow_while_its_owner_waits),
         T(a_merged_image_is_made_once),
+        T(writing_a_merged_image_out_can_be_given_up),
         T(a_merge_that_made_nothing_fails),
         T(a_reference_is_found_by_name_and_id),
         T(a_short_id_must_be_unique),

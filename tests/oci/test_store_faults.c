@@ -184,7 +184,7 @@ static int pull(struct place *p, struct err *e)
         ret = store_rootfs_begin(l, &ref.manifest.digest, -1, &r, e);
     if (ret == 0) {
         place_write(rootfs_writer_path(r), "a file system");
-        ret = rootfs_writer_commit(r, e);
+        ret = rootfs_writer_commit(r, -1, e);
     }
     if (ret >= 0)
         ret = store_ref_put(l, &ref, e);

@@ -354,7 +354,7 @@ static void what_is_being_made_stays(void **state)
     assert_int_equal(g.partials, 0);
     assert_int_equal(g.in_use, 2);
     assert_int_equal(place_count(p, "locks"), 2);
-    assert_int_equal(rootfs_writer_commit(r, NULL), 0);
+    assert_int_equal(rootfs_writer_commit(r, -1, NULL), 0);
     blob_writer_abort(w);
 }
 
