@@ -252,9 +252,9 @@ SH_FILES = $(shell git ls-files | xargs grep -lE '^\#!/bin/(ba)?sh')
 MAN_FILES = $(wildcard docs/man/*.[1-8])
 TIDY_FILES = $(addprefix tidy/,$(filter-out tests/%,$(filter %.c,$(C_FILES))))
 STEP = tests/run $(if $(RESULTS),--results $(RESULTS)) --step
-lint: lint-results ## formatting, layers, clang-tidy, cppcheck, shellcheck, man pages
-.PHONY: lint-results lint-format lint-layers lint-shell lint-cppcheck lint-tidy lint-man
-lint-results: lint-format lint-layers lint-shell lint-cppcheck lint-tidy lint-man
+lint: lint-results ## formatting, layers, clang-tidy, cppcheck, shellcheck, man pages, Python
+.PHONY: lint-results lint-format lint-layers lint-shell lint-cppcheck lint-tidy lint-man lint-python
+lint-results: lint-format lint-layers lint-shell lint-cppcheck lint-tidy lint-man lint-python
 lint-format:
 	$(Q)$(STEP) 'clang-format finds nothing to change' -- clang-format --dry-run --Werror $(C_FILES)
 lint-layers:
@@ -266,6 +266,10 @@ lint-cppcheck:
 	  --suppressions-list=tools/cppcheck.suppress -I. -Iinclude -D__x86_64__ $(filter-out tests/%,$(filter %.c,$(C_FILES)))
 lint-man:
 	$(Q)$(STEP) 'man pages' -- mandoc -T lint -W warning $(MAN_FILES)
+lint-python:
+	$(Q)$(STEP) 'the types of the Python package hold' -- \
+	  /usr/bin/python3 -m mypy --strict --python-version 3.9 --cache-dir build/mypy bindings/python/cubby
+	$(Q)$(STEP) 'pyflakes' -- /usr/bin/python3 -m pyflakes bindings/python tests/python
 lint-tidy:
 	$(Q)tests/run --deadline 1800 $(if $(RESULTS),--results $(RESULTS)) --step 'clang-tidy' -- \
 	  env -u MAKEFLAGS -u MFLAGS $(MAKE) -k -j$(shell nproc) --output-sync=target $(TIDY_FILES)
