@@ -227,7 +227,7 @@ deps: ## install what building and testing needs (apt; sudo when not root)
 	$(Q)tools/deps
 
 check: deps ## all tests; ends with "N passed, N failed, N skipped"
-	+$(Q)$(MAKE) -j$(shell nproc) programs examples assets tests lab $(KVM_TESTS) build/tests/lab/files build/mkrootfs build/merge-layers
+	+$(Q)$(MAKE) -j$(shell nproc) programs examples assets wheel tests lab $(KVM_TESTS) build/tests/lab/files build/mkrootfs build/merge-layers
 	-+$(Q)$(MAKE) python-registry
 	+$(Q)tests/check $(STAGES)
 
@@ -302,6 +302,11 @@ install: all ## programs to $(PREFIX)/bin, libcubby, cubby.h and cubby.pc, asset
 uninstall: ## what install has put there
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
 	-rmdir $(DESTDIR)$(LIBDIR)/cubby
+
+.PHONY: wheel
+wheel: all ## the Python package with all that it needs, in build/
+	$(call say,WHEEL,build/)
+	$(Q)bindings/python/backend.py build
 
 .PHONY: clean
 clean: ## remove build/ (the kernel's cache stays)
