@@ -152,11 +152,11 @@ $(B)/libcubby.a: $(LAZY_OBJS) $(LIBRARY_PARTS)
 programs: $(PROGRAMS) $(LIBRARY)
 
 # --- Examples: compiled as somebody else's programs are, with the header and the shared library only. ---
-EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard examples/*.c))
+EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard examples/*.c examples/tutorial/*.c))
 $(B)/examples/%: examples/%.c include/cubby.h $(B)/libcubby.so
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(CC) -std=gnu11 -Wall -Wextra -Wpedantic -Werror -Iinclude $(CFLAGS) -o $@ $< -L$(B) -lcubby -Wl,-rpath,'$$ORIGIN/..'
+	$(Q)$(CC) -std=gnu11 -Wall -Wextra -Wpedantic -Werror -Iinclude $(CFLAGS) -o $@ $< -L$(B) -lcubby -Wl,-rpath,'$$ORIGIN/..:$$ORIGIN/../..'
 
 .PHONY: examples
 examples: $(EXAMPLES) ## the programs of examples/, in build/examples
