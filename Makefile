@@ -152,11 +152,11 @@ $(B)/libcubby.a: $(LAZY_OBJS) $(LIBRARY_PARTS)
 programs: $(PROGRAMS) $(LIBRARY)
 
 # --- Examples: compiled as somebody else's programs are, with the header and the shared library only. ---
-EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard examples/*.c))
+EXAMPLES := $(patsubst %.c,$(B)/%,$(wildcard examples/*.c examples/tutorial/*.c))
 $(B)/examples/%: examples/%.c include/cubby.h $(B)/libcubby.so
 	@mkdir -p $(@D)
 	$(call say,CC,$@)
-	$(Q)$(CC) -std=gnu11 -Wall -Wextra -Wpedantic -Werror -Iinclude $(CFLAGS) -o $@ $< -L$(B) -lcubby -Wl,-rpath,'$$ORIGIN/..'
+	$(Q)$(CC) -std=gnu11 -Wall -Wextra -Wpedantic -Werror -Iinclude $(CFLAGS) -o $@ $< -L$(B) -lcubby -Wl,-rpath,'$$ORIGIN/..:$$ORIGIN/../..'
 
 .PHONY: examples
 examples: $(EXAMPLES) ## the programs of examples/, in build/examples
@@ -227,7 +227,7 @@ deps: ## install what building and testing needs (apt; sudo when not root)
 	$(Q)tools/deps
 
 check: deps ## all tests; ends with "N passed, N failed, N skipped"
-	+$(Q)$(MAKE) -j$(shell nproc) programs examples assets tests lab $(KVM_TESTS) build/tests/lab/files build/mkrootfs build/merge-layers
+	+$(Q)$(MAKE) -j$(shell nproc) programs examples assets wheel tests lab $(KVM_TESTS) build/tests/lab/files build/mkrootfs build/merge-layers
 	-+$(Q)$(MAKE) python-registry
 	+$(Q)tests/check $(STAGES)
 
@@ -252,9 +252,9 @@ SH_FILES = $(shell git ls-files | xargs grep -lE '^\#!/bin/(ba)?sh')
 MAN_FILES = $(wildcard docs/man/*.[1-8])
 TIDY_FILES = $(addprefix tidy/,$(filter-out tests/%,$(filter %.c,$(C_FILES))))
 STEP = tests/run $(if $(RESULTS),--results $(RESULTS)) --step
-lint: lint-results ## formatting, layers, clang-tidy, cppcheck, shellcheck, man pages
-.PHONY: lint-results lint-format lint-layers lint-shell lint-cppcheck lint-tidy lint-man
-lint-results: lint-format lint-layers lint-shell lint-cppcheck lint-tidy lint-man
+lint: lint-results ## formatting, layers, clang-tidy, cppcheck, shellcheck, man pages, Python
+.PHONY: lint-results lint-format lint-layers lint-shell lint-cppcheck lint-tidy lint-man lint-python
+lint-results: lint-format lint-layers lint-shell lint-cppcheck lint-tidy lint-man lint-python
 lint-format:
 	$(Q)$(STEP) 'clang-format finds nothing to change' -- clang-format --dry-run --Werror $(C_FILES)
 lint-layers:
@@ -266,6 +266,10 @@ lint-cppcheck:
 	  --suppressions-list=tools/cppcheck.suppress -I. -Iinclude -D__x86_64__ $(filter-out tests/%,$(filter %.c,$(C_FILES)))
 lint-man:
 	$(Q)$(STEP) 'man pages' -- mandoc -T lint -W warning $(MAN_FILES)
+lint-python:
+	$(Q)$(STEP) 'the types of the Python package hold' -- \
+	  /usr/bin/python3 -m mypy --strict --python-version 3.9 --cache-dir build/mypy bindings/python/cubby
+	$(Q)$(STEP) 'pyflakes' -- /usr/bin/python3 -m pyflakes bindings/python tests/python
 lint-tidy:
 	$(Q)tests/run --deadline 1800 $(if $(RESULTS),--results $(RESULTS)) --step 'clang-tidy' -- \
 	  env -u MAKEFLAGS -u MFLAGS $(MAKE) -k -j$(shell nproc) --output-sync=target $(TIDY_FILES)
@@ -298,6 +302,11 @@ install: all ## programs to $(PREFIX)/bin, libcubby, cubby.h and cubby.pc, asset
 uninstall: ## what install has put there
 	rm -f $(addprefix $(DESTDIR),$(INSTALLED))
 	-rmdir $(DESTDIR)$(LIBDIR)/cubby
+
+.PHONY: wheel
+wheel: all ## the Python package with all that it needs, in build/
+	$(call say,WHEEL,build/)
+	$(Q)bindings/python/backend.py build
 
 .PHONY: clean
 clean: ## remove build/ (the kernel's cache stays)

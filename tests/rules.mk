@@ -32,3 +32,11 @@ build/tests/bench/spawn: tests/bench/spawn.c
 
 .PHONY: bench-exec
 bench-exec: $(B)/tests/bench/exec build/tests/bench/spawn
+
+# A VMM without KVM for tests/python/package.sh.
+$(B)/tests/python/vmm: $(B)/obj/tests/python/vmm.o $(foreach l,runtime guest-init $(USES_runtime),$(call lib,$(l)))
+	@mkdir -p $(@D)
+	$(call say,LD,$@)
+	$(Q)$(CC) $(LDFLAGS_ALL) $(LDFLAGS) -o $@ $< $(call lib,guest-init) $(call libs,runtime)
+
+tests: $(B)/tests/python/vmm
