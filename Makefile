@@ -304,7 +304,7 @@ uninstall: ## what install has put there
 	-rmdir $(DESTDIR)$(LIBDIR)/cubby
 
 .PHONY: wheel
-wheel: all ## the Python package with all that it needs, in build/
+wheel: programs assets ## the Python package with all that it needs, in build/
 	$(call say,WHEEL,build/)
 	$(Q)bindings/python/backend.py build
 
