@@ -1,17 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # The manual pages and --help name the same options, exit codes and variables.
-set -u
-cd "$(dirname "$0")/../.." || exit 1
-cubby=build/cubby
-count=0
+# shellcheck source=tests/tap.bash
+. "$(dirname "$0")/../tap.bash"
 
-check() { # NAME COMMAND…
-  local name=$1
-  shift
-  count=$((count + 1))
-  if "$@"; then echo "ok $count - $name"; else echo "not ok $count - $name"; fi
-}
+cubby=build/cubby
 
 plain() { mandoc -T utf8 -O width=200 "docs/man/$1".[15] | col -b; }
 # Each --option of --help stands in the page's text, and the other way round. The page of a command of commands has
@@ -23,7 +16,7 @@ same_options() { # PAGE VERB…
     "$cubby" $verb --help
   done | grep -oE '^  (-.,|   ) --[a-z-]+' | grep -oE -e '--[a-z-]+' | sort -u)
   page=$(plain "$page" | sed -n '/^DESCRIPTION/,$p' | grep -oE '^ +(-., )?(-. [^,]*, )?--[a-z-]+' | grep -oE -e '--[a-z-]+' | sort -u)
-  [ "$help" = "$page" ] || { diff <(echo "$help") <(echo "$page") | sed 's/^/# /'; return 1; }
+  [ "$help" = "$page" ] || { diff <(echo "$help") <(echo "$page"); return 1; }
 }
 commands() { "$cubby" "$@" | sed -n 's/^  \([a-z]*\)  .*/\1/p'; }
 image_options() {
@@ -34,10 +27,10 @@ image_options() {
 all_commands() {
   local verb
   for verb in $(commands help); do
-    plain cubby | grep -qE "^ +$verb" || { echo "# $verb"; return 1; }
+    plain cubby | grep -qE "^ +$verb" || { echo "$verb"; return 1; }
   done
   for verb in $(commands image --help); do
-    plain cubby-image | grep -qE "^ +cubby image $verb" || { echo "# image $verb"; return 1; }
+    plain cubby-image | grep -qE "^ +cubby image $verb" || { echo "image $verb"; return 1; }
   done
 }
 exit_codes() { for code in 124 125 126 127; do plain cubby-run | grep -qE "^ +$code" || return 1; done; }
@@ -46,7 +39,7 @@ config_keys() {
   local known page
   known=$(grep -oE '^ +\{"[a-z_]+", ' oci/oci_config.c | grep -oE '[a-z_]+' | sort -u)
   page=$(grep -oE '^\.(It Cm|Ss) [a-z_]+' docs/man/cubby-config.5 | awk '{ print $NF }' | sort -u)
-  [ "$known" = "$page" ] || { diff <(echo "$known") <(echo "$page") | sed 's/^/# /'; return 1; }
+  [ "$known" = "$page" ] || { diff <(echo "$known") <(echo "$page"); return 1; }
 }
 lint() { ! mandoc -T lint docs/man/*.[15] | grep -vE "referenced manual not found|outdated mandoc.db|cubby-vmm.1.*longer than 80"; }
 

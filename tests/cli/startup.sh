@@ -1,22 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # What cubby loads at its start and what only when it is needed (base/lazy.h).
-set -u
-cd "$(dirname "$0")/../.." || exit 1
-t=$(mktemp -d)
-trap 'rm -rf "$t"' EXIT
-export CUBBY_HOME=$t/home XDG_CONFIG_HOME=$t
-count=0
+# shellcheck source=tests/tap.bash
+. "$(dirname "$0")/../tap.bash"
 
-check() { # NAME COMMAND…
-  local name=$1
-  shift
-  count=$((count + 1))
-  if "$@" >"$t/log" 2>&1; then echo "ok $count - $name"; else
-    sed 's/^/# /' "$t/log"
-    echo "not ok $count - $name"
-  fi
-}
+export CUBBY_HOME=$t/home XDG_CONFIG_HOME=$t
+
 loaded() { # COMMAND…: the names of the libraries that it loads; its exit code does not matter
   rm -f "$t"/files.*
   LD_DEBUG=files LD_DEBUG_OUTPUT=$t/files build/cubby "$@" >"$t/out" 2>&1 </dev/null

@@ -1,22 +1,11 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # What programs rely upon in libcubby is what tests/library/abi.txt says, and the list would notice a change.
-set -u
-cd "$(dirname "$0")/../.." || exit 1
-t=$(mktemp -d)
-trap 'rm -rf "$t"' EXIT
-list=tests/library/abi.txt
-count=0
+# shellcheck source=tests/tap.bash
+. "$(dirname "$0")/../tap.bash"
 
-check() { # NAME COMMAND…
-  local name=$1
-  shift
-  count=$((count + 1))
-  if "$@" >"$t/log" 2>&1; then echo "ok $count - $name"; else
-    sed 's/^/# /' "$t/log"
-    echo "not ok $count - $name"
-  fi
-}
+list=tests/library/abi.txt
+
 holds() { # what differs, and what to do then, is in the head of abi.py
   tests/library/abi.py >"$t/now" && diff "$list" "$t/now"
 }

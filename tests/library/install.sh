@@ -1,26 +1,15 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # libcubby as others find it: installed in a folder of its own, used by programs in C and C++ that know pkg-config only.
-set -u
-cd "$(dirname "$0")/../.." || exit 1
-t=$(mktemp -d)
-trap 'rm -rf "$t"' EXIT
+# shellcheck source=tests/tap.bash
+. "$(dirname "$0")/../tap.bash"
+
 d=$t/root$(make -s print-LIBDIR)
 version=$(make -s print-VERSION)
 export XDG_RUNTIME_DIR=$t CUBBY_HOME=$t/home PKG_CONFIG_PATH=$d/pkgconfig PKG_CONFIG_SYSROOT_DIR=$t/root
 unset CUBBY_ASSETS LD_LIBRARY_PATH
 warn='-Wall -Wextra -Wpedantic -Werror'
-count=0
 
-check() { # NAME COMMAND…
-  local name=$1
-  shift
-  count=$((count + 1))
-  if "$@" >"$t/log" 2>&1; then echo "ok $count - $name"; else
-    sed 's/^/# /' "$t/log"
-    echo "not ok $count - $name"
-  fi
-}
 installs() { env -u MAKEFLAGS -u MFLAGS make install DESTDIR="$t/root" && [ -e "$d/libcubby.so" ]; }
 
 compile() { # OUTPUT COMPILER… -- LIBRARIES…: the client

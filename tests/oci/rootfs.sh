@@ -1,25 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Images made from folders: e2fsck finds them clean, and debugfs reads back what went in.
-set -u
-cd "$(dirname "$0")/../.." || exit 1
+# shellcheck source=tests/tap.bash
+. "$(dirname "$0")/../tap.bash"
+
 PATH=$PATH:/sbin:/usr/sbin
 mkrootfs=${MKROOTFS:-build/mkrootfs}
-t=$(mktemp -d)
 trap 'chmod -R u+rwX "$t" 2>/dev/null; rm -rf "$t"' EXIT
-n=0
-
-check() { # NAME COMMAND…: one result line
-  local name=$1
-  shift
-  n=$((n + 1))
-  if "$@" >"$t/log" 2>&1; then
-    echo "ok $n - $name"
-  else
-    sed 's/^/# /' "$t/log"
-    echo "not ok $n - $name"
-  fi
-}
 
 debug() { debugfs -R "$1" "$t/img" 2>/dev/null; }
 

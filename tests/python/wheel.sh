@@ -1,23 +1,12 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # The wheel: the same files give the same bytes, pip takes it without a network, it has what it needs.
-set -u
-cd "$(dirname "$0")/../.." || exit 1
-t=$(mktemp -d)
-trap 'rm -rf "$t"' EXIT
+# shellcheck source=tests/tap.bash
+. "$(dirname "$0")/../tap.bash"
+
 unset CUBBY_LIBRARY CUBBY_ASSETS PYTHONPATH
 export PIP_DISABLE_PIP_VERSION_CHECK=1 PYTHONDONTWRITEBYTECODE=1
-count=0
 
-check() { # NAME COMMAND…
-  local name=$1
-  shift
-  count=$((count + 1))
-  if "$@" >"$t/log" 2>&1; then echo "ok $count - $name"; else
-    sed 's/^/# /' "$t/log"
-    echo "not ok $count - $name"
-  fi
-}
 same_bytes() {
   mkdir "$t/a" "$t/b" && bindings/python/backend.py "$t/a" && bindings/python/backend.py "$t/b" && diff -r "$t/a" "$t/b"
 }
