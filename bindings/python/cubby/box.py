@@ -7,45 +7,28 @@ from types import TracebackType
 from typing import Optional, Sequence, Type, Union
 
 from . import _library as lib
-from ._core import BoxCore, grace
+from ._core import grace
+from ._facts import BoxFacts
 from ._native import NativeExec
 from ._output import Collected, outcome
 from ._watch import in_thread
 from .errors import TimeoutError as CubbyTimeoutError
 from .execution import Execution, let_run
-from .options import BoxOptions, CopyOptions, Environment, ExecRequest, Path, request
+from .options import CopyOptions, Environment, ExecRequest, Path, request
 from .results import BoxInfo, CopyReport, ExecResult, result_of
 
 __all__ = ["Box"]
 
 
-class Box:
+class Box(BoxFacts):
     """A virtual machine that runs commands. Made by :meth:`cubby.Boxlite.create`; any number of objects may stand for one
     box, and be used from several event loops.
 
     As an asynchronous context manager it is started at the beginning and stopped at the end.
     """
 
-    def __init__(self, core: BoxCore) -> None:
-        self._core = core
-
     def __repr__(self) -> str:
         return f"<cubby.Box {self._core.name or self._core.id}>"
-
-    @property
-    def id(self) -> str:
-        """12 characters of a-z and 0-9, unique on this host."""
-        return self._core.id
-
-    @property
-    def name(self) -> Optional[str]:
-        """As it was made with."""
-        return self._core.name
-
-    @property
-    def options(self) -> BoxOptions:
-        """What it was made with."""
-        return self._core.options
 
     async def __aenter__(self) -> "Box":
         await self.start()

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Any, Optional, Type, Union
+from typing import Optional, Type, Union
 
+from ._facts import SimpleFacts
 from .box import Box
-from .errors import StateError
-from .options import BoxOptions, CopyOptions, Environment, Path
+from .options import CopyOptions, Environment, Path
 from .results import BoxInfo, CopyReport, ExecResult
 from .runtime import Boxlite
 
 __all__ = ["SimpleBox"]
 
 
-class SimpleBox:
+class SimpleBox(SimpleFacts[Boxlite, Box]):
     """A box for the length of a ``async with``::
 
         async with SimpleBox(image="python:slim") as box:
@@ -25,16 +25,7 @@ class SimpleBox:
     ``name`` is used in place of a new one.
     """
 
-    def __init__(self, image: Optional[str] = None, rootfs_path: Optional[Path] = None,
-                 memory_mib: Optional[int] = None, cpus: Optional[int] = None, runtime: Optional[Boxlite] = None,
-                 name: Optional[str] = None, auto_remove: bool = True, reuse_existing: bool = False,
-                 **options: Any) -> None:
-        self._options = BoxOptions(image=image, rootfs_path=rootfs_path, memory_mib=memory_mib, cpus=cpus, name=name,
-                                   auto_remove=auto_remove, **options)
-        self._runtime = runtime
-        self._reuse = reuse_existing
-        self._box: Optional[Box] = None
-        self._created: Optional[bool] = None
+    _how = "'async with SimpleBox(…) as box', or await box.start()"
 
     async def __aenter__(self) -> "SimpleBox":
         return await self.start()
@@ -70,51 +61,25 @@ class SimpleBox:
         """The same as stop()."""
         await self.stop()
 
-    def _there(self) -> Box:
-        if self._box is None:
-            raise StateError("the box is not started: use 'async with SimpleBox(…) as box', or await box.start()", -18,
-                             "wrong-state")
-        return self._box
-
-    @property
-    def box(self) -> Box:
-        """The box itself, for executions and more. Raises StateError before it is started, as all that follows does."""
-        return self._there()
-
-    @property
-    def id(self) -> str:
-        """Of the box."""
-        return self._there().id
-
-    @property
-    def name(self) -> Optional[str]:
-        """As it was made with."""
-        return self._options.name
-
-    @property
-    def created(self) -> Optional[bool]:
-        """Whether the box was made; False for one that was there; None before the start."""
-        return self._created
-
     async def info(self) -> BoxInfo:
         """What is known of the box now."""
-        return await self._there().info()
+        return await self.box.info()
 
     async def exec(self, cmd: str, *args: str, env: Optional[Environment] = None, user: Optional[str] = None,
                    timeout: Optional[float] = None, cwd: Optional[str] = None,
                    input: Union[bytes, str, None] = None) -> ExecResult:
         """Runs a command and returns its result; see :meth:`cubby.Box.run`. A command's own failure is a result, its
         timeout and its signal included; what is raised says that it could not be started."""
-        return await self._there().run(cmd, *args, env=env, user=user, timeout=timeout, cwd=cwd, input=input)
+        return await self.box.run(cmd, *args, env=env, user=user, timeout=timeout, cwd=cwd, input=input)
 
     async def copy_in(self, host_path: Path, container_dest: Path, *, overwrite: bool = True,
                       follow_symlinks: bool = False, include_parent: bool = True) -> CopyReport:
         """Copies into the box; see :meth:`cubby.Box.copy_in` and :class:`cubby.CopyOptions`."""
-        return await self._there().copy_in(host_path, container_dest, CopyOptions(
+        return await self.box.copy_in(host_path, container_dest, CopyOptions(
             overwrite=overwrite, follow_symlinks=follow_symlinks, include_parent=include_parent))
 
     async def copy_out(self, container_src: Path, host_dest: Path, *, overwrite: bool = True,
                        follow_symlinks: bool = False, include_parent: bool = True) -> CopyReport:
         """Copies out of the box."""
-        return await self._there().copy_out(container_src, host_dest, CopyOptions(
+        return await self.box.copy_out(container_src, host_dest, CopyOptions(
             overwrite=overwrite, follow_symlinks=follow_symlinks, include_parent=include_parent))

@@ -10,10 +10,11 @@ import os
 import threading
 import time
 from types import TracebackType
-from typing import Any, Callable, Iterator, List, Optional, Sequence, Tuple, Type, TypeVar, Union
+from typing import Callable, Iterator, List, Optional, Sequence, Tuple, Type, TypeVar, Union
 
 from . import _library as lib
 from ._core import BoxCore, RuntimeCore, grace
+from ._facts import BoxFacts, SimpleFacts
 from ._native import NativeExec
 from ._output import LINE_HOLD_S, Collected, Held, Lines, outcome
 from .errors import StateError, TimeoutError as CubbyTimeoutError
@@ -207,11 +208,8 @@ class SyncExecution:
         self._native.resize(number(rows, "rows", 1, 65535), number(cols, "cols", 1, 65535))
 
 
-class SyncBox:
+class SyncBox(BoxFacts):
     """A box; see :class:`cubby.Box`, whose methods these are."""
-
-    def __init__(self, core: BoxCore) -> None:
-        self._core = core
 
     def __enter__(self) -> "SyncBox":
         self.start()
@@ -220,21 +218,6 @@ class SyncBox:
     def __exit__(self, kind: Optional[Type[BaseException]], error: Optional[BaseException],
                  trace: Optional[TracebackType]) -> None:
         self.stop()
-
-    @property
-    def id(self) -> str:
-        """12 characters of a-z and 0-9, unique on this host."""
-        return self._core.id
-
-    @property
-    def name(self) -> Optional[str]:
-        """As it was made with."""
-        return self._core.name
-
-    @property
-    def options(self) -> BoxOptions:
-        """What it was made with."""
-        return self._core.options
 
     def start(self) -> None:
         """Starts it and returns when it is ready."""
@@ -411,19 +394,10 @@ class SyncBoxlite:
         self.shutdown()
 
 
-class SyncSimpleBox:
+class SyncSimpleBox(SimpleFacts[SyncBoxlite, SyncBox]):
     """One box for the length of a ``with``; see :class:`cubby.SimpleBox`."""
 
-    def __init__(self, image: Optional[str] = None, rootfs_path: Optional[Path] = None,
-                 memory_mib: Optional[int] = None, cpus: Optional[int] = None, runtime: Optional[SyncBoxlite] = None,
-                 name: Optional[str] = None, auto_remove: bool = True, reuse_existing: bool = False,
-                 **options: Any) -> None:
-        self._options = BoxOptions(image=image, rootfs_path=rootfs_path, memory_mib=memory_mib, cpus=cpus, name=name,
-                                   auto_remove=auto_remove, **options)
-        self._runtime = runtime
-        self._reuse = reuse_existing
-        self._box: Optional[SyncBox] = None
-        self._created: Optional[bool] = None
+    _how = "'with SyncSimpleBox(…) as box', or box.start()"
 
     def __enter__(self) -> "SyncSimpleBox":
         return self.start()
@@ -457,29 +431,6 @@ class SyncSimpleBox:
     def shutdown(self) -> None:
         """The same as stop()."""
         self.stop()
-
-    @property
-    def box(self) -> SyncBox:
-        """The box itself. Raises StateError before it is started."""
-        if self._box is None:
-            raise StateError("the box is not started: use 'with SyncSimpleBox(…) as box', or box.start()", -18,
-                             "wrong-state")
-        return self._box
-
-    @property
-    def id(self) -> str:
-        """Of the box."""
-        return self.box.id
-
-    @property
-    def name(self) -> Optional[str]:
-        """As it was made with."""
-        return self._options.name
-
-    @property
-    def created(self) -> Optional[bool]:
-        """Whether the box was made; False for one that was there; None before the start."""
-        return self._created
 
     def info(self) -> BoxInfo:
         """What is known of the box now."""
