@@ -86,7 +86,7 @@ static int apply_word(const char *s, size_t len)
 
 /* One element of RUST_LOG: "level", or "boxlite=level", perhaps with a part of BoxLite behind its name, which
  * we do not have. */
-static void apply_rust_word(const char *s, size_t len)
+static int apply_rust_word(const char *s, size_t len)
 {
     static const char *const words[] = {"off", "error", "warn", "info", "debug", "trace"};
     static const char ours[] = "boxlite";
@@ -97,37 +97,32 @@ static void apply_rust_word(const char *s, size_t len)
         level = LOG_DEBUG;
     if (level >= 0 && (!eq || strncmp(s, ours, sizeof(ours) - 1) == 0))
         set_all(level);
+    return 0;
 }
 
-/* Pairs with the acquire in log_enabled(): who sees `configured` sees the levels. */
-static void publish(void)
-{
-    atomic_store_explicit(&configured, true, memory_order_release);
-}
-
-int log_configure(const char *spec)
+static int configure(const char *spec, int (*apply)(const char *word, size_t len))
 {
     int ret = 0;
     set_all(DEFAULT_LEVEL);
     while (spec && *spec) {
         size_t len = strcspn(spec, ",");
-        if (len && apply_word(spec, len) < 0)
+        if (len && apply(spec, len) < 0)
             ret = -EINVAL;
         spec += len + (spec[len] == ',');
     }
-    publish();
+    /* Pairs with the acquire in log_enabled(): who sees `configured` sees the levels. */
+    atomic_store_explicit(&configured, true, memory_order_release);
     return ret;
+}
+
+int log_configure(const char *spec)
+{
+    return configure(spec, apply_word);
 }
 
 void log_configure_rust(const char *spec)
 {
-    set_all(DEFAULT_LEVEL);
-    while (spec && *spec) {
-        size_t len = strcspn(spec, ",");
-        apply_rust_word(spec, len);
-        spec += len + (spec[len] == ',');
-    }
-    publish();
+    configure(spec, apply_rust_word);
 }
 
 static void configure_from_environment(void)

@@ -14,9 +14,8 @@
 #define OCI_ENTRIES_MAX      0x7fffffffu
 #define OCI_PATH_BYTES_MAX   (1u << 20)
 #define OCI_HEADER_BYTES_MAX (64u << 20)
-#define OCI_STORED_BYTES_MAX                                                                                 \
-    (1u << 30) /* of a manifest or configuration that is read back from the store                            \
-                */
+/* Of a manifest or configuration that is read back from the store. */
+#define OCI_STORED_BYTES_MAX (1u << 30)
 
 struct oci_limits {
     uint64_t

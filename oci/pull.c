@@ -48,18 +48,13 @@ static int is_complete(struct pull *p, struct err *e)
     struct err why = {0};
     int ret = store_ref_get(p->store, p->name, &p->platform, &p->result->image, &why);
     if (ret == 0) {
-        CLEANUP(fd_closep)
-        int fd = store_rootfs_open(p->store, &p->result->image.manifest.digest, NULL, &why);
-        ret = fd < 0 ? fd : store_image_check(p->store, &p->result->image.manifest.digest, &why);
-        if (ret == 0) {
-            store_ref_touch(p->store, &p->result->image);
+        ret = store_image_is_ready(p->store, &p->result->image, &why);
+        if (ret == 1)
             return 1;
-        }
         image_ref_fini(&p->result->image);
         p->result->image = (struct image_ref){0};
     }
-    return ret == -ENOENT || ret == OCI_E_NOT_FOUND || ret == OCI_E_DIGEST ? 0
-                                                                           : err_set(e, ret, "%s", why.text);
+    return ret == 0 || ret == -ENOENT || ret == OCI_E_NOT_FOUND ? 0 : err_set(e, ret, "%s", why.text);
 }
 
 static int write_reference(struct pull *p, struct err *e)
@@ -106,8 +101,8 @@ static void pull_fini(struct pull *p)
     store_lease_end(p->lease);
 }
 
-static void pull_begin(struct pull *p, struct store *s, const struct oci_ref *ref,
-                       const struct pull_options *o, struct pull_result *result)
+static void pull_init(struct pull *p, struct store *s, const struct oci_ref *ref,
+                      const struct pull_options *o, struct pull_result *result)
 {
     *p = (struct pull){.store = s, .ref = ref, .opt = o, .result = result, .merge_fd = -1, .cancel_fd = -1};
     oci_ref_canonical(ref, p->name);
@@ -117,6 +112,16 @@ static void pull_begin(struct pull *p, struct store *s, const struct oci_ref *re
         platform_host(&p->platform);
 }
 
+/* One attempt from beginning to end; p->told says how far it came. */
+static int pull_once(struct pull *p, struct store *s, const struct oci_ref *ref, const struct pull_options *o,
+                     struct pull_result *result, struct err *e)
+{
+    pull_init(p, s, ref, o, result);
+    int ret = pull_steps(p, e);
+    pull_fini(p);
+    return ret;
+}
+
 int image_pull(struct store *s, const struct oci_ref *ref, const struct pull_options *o,
                struct pull_result *result, struct err *e)
 {
@@ -124,19 +129,14 @@ int image_pull(struct store *s, const struct oci_ref *ref, const struct pull_opt
     *result = (struct pull_result){0};
     if (!p)
         return err_set(e, -ENOMEM, "cannot pull an image: no memory");
-    pull_begin(p, s, ref, o, result);
+    pull_init(p, s, ref, o, result);
     int ret = o->policy == PULL_ALWAYS && !ref->has_digest ? 0 : is_complete(p, e);
     if (ret == 1)
         return 0;
-    if (ret == 0) {
-        ret = pull_steps(p, e);
-        pull_fini(p);
-    }
-    if (ret < 0 && p->told.damaged) { /* what the disk has damaged is fetched, once */
-        pull_begin(p, s, ref, o, result);
-        ret = pull_steps(p, e);
-        pull_fini(p);
-    }
+    if (ret == 0)
+        ret = pull_once(p, s, ref, o, result, e);
+    if (ret < 0 && p->told.damaged) /* what the disk has damaged is fetched, once */
+        ret = pull_once(p, s, ref, o, result, e);
     if (ret < 0) {
         if (e)
             e->code = ret;

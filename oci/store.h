@@ -175,6 +175,9 @@ void image_list_fini(struct image_list *l);
 /* Whether what tells how an image is run is there and whole: its manifest and its configuration. 0;
  * OCI_E_NOT_FOUND and OCI_E_DIGEST when a pull would mend it; or another failure. */
 int store_image_check(struct store *s, const struct digest *manifest, struct err *e);
+/* Whether nothing of an image has to be brought before a box can have it: these, and its root file system. 1,
+ * and it is noted that it was used; 0 when something is missing or damaged; or a failure. */
+int store_image_is_ready(struct store *s, const struct image_ref *r, struct err *e);
 
 /* Manifest and configuration of a stored image, parsed and cross-checked: as many DiffIDs as layers.
  * `limits` NULL: oci_limits_of_store(). */

@@ -101,9 +101,7 @@ static int mark_wanted(struct gc *g, const struct digest *d, const struct oci_li
     return ret < 0 ? ret : mark_root(g, d, limits, e);
 }
 
-/* Most of what is leased is layers, each named by itself: none is read for a manifest that is unusually
- * large.
- */
+/* Most of what is leased is layers, each named by itself: none is taken for an unusually large manifest. */
 static int mark_lines(struct gc *g, char *text, struct err *e)
 {
     struct digest d;

@@ -13,16 +13,22 @@
 #include <string.h>
 #include <sys/file.h>
 
+/* `limits`, or those of the store, for which there is room in *wide. */
+static const struct oci_limits *limits_or(const struct oci_limits *limits, struct oci_limits *wide)
+{
+    if (limits)
+        return limits;
+    oci_limits_of_store(wide);
+    return wide;
+}
+
 int store_manifest_load(struct store *s, const struct digest *manifest, const struct oci_limits *limits,
                         struct manifest *out, struct err *e)
 {
     struct oci_limits wide;
     CLEANUP(mem_freep) char *text = NULL;
     size_t len;
-    if (!limits) {
-        oci_limits_of_store(&wide);
-        limits = &wide;
-    }
+    limits = limits_or(limits, &wide);
     int ret = store_blob_load(s, manifest, limits->manifest_bytes, &text, &len, e);
     return ret < 0 ? ret : manifest_parse(out, text, len, limits, e);
 }
@@ -33,10 +39,7 @@ int store_config_load(struct store *s, const struct manifest *m, const struct oc
     struct oci_limits wide;
     CLEANUP(mem_freep) char *text = NULL;
     size_t len;
-    if (!limits) {
-        oci_limits_of_store(&wide);
-        limits = &wide;
-    }
+    limits = limits_or(limits, &wide);
     int ret = store_blob_load(s, &m->config.digest, limits->config_bytes, &text, &len, e);
     if (ret == 0)
         ret = image_config_parse(out, text, len, limits, e);
@@ -60,6 +63,17 @@ int store_image_check(struct store *s, const struct digest *manifest, struct err
         manifest_fini(&m);
     }
     return ret == -ENOENT ? OCI_E_NOT_FOUND : ret;
+}
+
+int store_image_is_ready(struct store *s, const struct image_ref *r, struct err *e)
+{
+    CLEANUP(fd_closep) int fd = store_rootfs_open(s, &r->manifest.digest, NULL, e);
+    int ret = fd < 0 ? fd : store_image_check(s, &r->manifest.digest, e);
+    if (ret == 0) {
+        store_ref_touch(s, r);
+        return 1;
+    }
+    return ret == -ENOENT || ret == OCI_E_NOT_FOUND || ret == OCI_E_DIGEST ? 0 : ret;
 }
 
 struct listing {

@@ -7,9 +7,7 @@
 #include "runtime/images.h"
 
 #include "base/log.h"
-#include "base/own.h"
 #include "oci/credentials.h"
-#include "oci/oci_error.h"
 #include "oci/ref.h"
 #include "runtime/errors.h"
 #include "runtime/libraries.h"
@@ -77,18 +75,15 @@ static int find_complete(struct cubby_images *images, const char *text, const st
         return 0;
     if (ret < 0)
         return fail_copy(error, &why);
-    CLEANUP(fd_closep) int fd = store_rootfs_open(images->store, &result->image.manifest.digest, NULL, &e);
-    ret = fd < 0 ? fd : store_image_check(images->store, &result->image.manifest.digest, &e);
-    if (ret == 0) {
-        store_ref_touch(images->store, &result->image);
+    ret = store_image_is_ready(images->store, &result->image, &e);
+    if (ret == 1) {
         log_debug(LOG_IMAGE, "image '%s' is there", result->image.name);
         return 1;
     }
     snprintf(name, REF_TEXT_MAX, "%s", result->image.name); /* it may have been found by its id */
     image_ref_fini(&result->image);
     *result = (struct pull_result){0};
-    bool mendable = ret == -ENOENT || ret == OCI_E_NOT_FOUND || ret == OCI_E_DIGEST;
-    return mendable ? 0 : fail_err(error, CUBBY_ESTORAGE, &e);
+    return ret == 0 ? 0 : fail_err(error, CUBBY_ESTORAGE, &e);
 }
 
 static enum pull_policy policy_of(unsigned policy)
