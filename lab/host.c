@@ -96,21 +96,34 @@ static void say(const char *format, ...)
     write_all(2, line, strlen(line));
 }
 
+/* Where the kernel says why it panicked; NULL: it has not. */
+static const char *find_panic(const struct host *h)
+{
+    return memmem(h->tail, sizeof(h->tail), "Kernel panic", 12);
+}
+
+/* The last lines. A panic's first line tells most, and the trace behind it may be longer than that: it
+ * depends on what the stack happened to hold. */
+static const char *last_lines(const struct host *h)
+{
+    const char *first = h->tail + sizeof(h->tail) - h->tail_len, *panic = find_panic(h);
+    int lines = 0;
+
+    for (const char *q = h->tail + sizeof(h->tail) - 1; q > first; q--)
+        if (q[-1] == '\n' && ++lines >= TAIL_LINES && (!panic || q <= panic))
+            return q;
+    return first;
+}
+
 static void print_tail(const struct host *h)
 {
-    const char *p = h->tail + sizeof(h->tail) - h->tail_len;
+    const char *p = last_lines(h);
     const char *end = h->tail + sizeof(h->tail);
-    int lines = 0;
 
     if (h->tail_len == 0) {
         say("the machine's console is empty");
         return;
     }
-    for (const char *q = end - 1; q > p; q--)
-        if (q[-1] == '\n' && ++lines == TAIL_LINES) {
-            p = q;
-            break;
-        }
     say("the machine's console, last lines:");
     while (p < end) {
         const char *eol = memchr(p, '\n', (size_t)(end - p));
@@ -380,7 +393,7 @@ static _Noreturn void machine_lost(struct host *h)
         ;
     h->qemu_pid = 0;
     terminal_restore();
-    if (memmem(h->tail, sizeof(h->tail), "Kernel panic", 12))
+    if (find_panic(h))
         say("the machine's kernel panicked%s", h->state == BOOTING ? " while booting" : "");
     else if (WIFSIGNALED(status))
         say("QEMU was killed by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
