@@ -400,8 +400,14 @@ CUBBY_API int cubby_box_wait_ready(struct cubby_box *box, int timeout_ms, struct
 /* Waits until the VM that runs now has ended: 0. CUBBY_ETIMEOUT, CUBBY_ESTATE when not started. */
 CUBBY_API int cubby_box_wait_ended(struct cubby_box *box, int timeout_ms, struct cubby_error *error);
 
-/* A descriptor for poll(2) and epoll(7), readable when the box may have changed; then ask cubby_box_state().
- * Belongs to the box. Stays readable once the VM has ended, until the box is started again. */
+/*
+ * A descriptor for poll(2) and epoll(7), readable when the box may have changed; then ask cubby_box_state().
+ * Belongs to the box. A change of the state keeps it readable until cubby_box_state() has told it, whichever
+ * call, on the box or its executions, in whichever thread, took note of it; the end of the VM keeps it
+ * readable until the box is started again. So one event loop that alone calls cubby_box_state() misses
+ * nothing. Of several that watch one box, the first to ask may leave it quiet for the others: let that one
+ * tell them, or let each watch an execution of its own, which learns of the boot and of the end in any case.
+ */
 CUBBY_API int cubby_box_fd(struct cubby_box *box);
 
 /* Takes note of what happened, without waiting, and returns an enum cubby_state. */
@@ -562,8 +568,12 @@ struct cubby_exec;
 CUBBY_API int cubby_exec_start(struct cubby_exec **out, struct cubby_box *box,
                                const struct cubby_exec_options *options, struct cubby_error *error);
 
-/* A descriptor for poll(2) and epoll(7), readable when something may have happened; then call
- * cubby_exec_poll() with a timeout of 0, which takes note of it. Belongs to the execution. */
+/*
+ * A descriptor for poll(2) and epoll(7), readable when something may have happened; then call
+ * cubby_exec_poll() with a timeout of 0, which takes note of it. Belongs to the execution, and tells of the
+ * box as well, whoever took note of that. Stays readable once the execution has ended. It is for one event
+ * loop: what another thread's call on the same execution took note of does not make it readable.
+ */
 CUBBY_API int cubby_exec_fd(const struct cubby_exec *x);
 
 #define CUBBY_CAN_READ_STDOUT 0x1 /* bytes, or the end of the stream, which is told once */

@@ -28,6 +28,7 @@ static void free_box(struct cubby_box *box)
     box_setup_fini(&box->setup);
     folder_remove(&box->folder);
     timeline_fini(&box->timeline);
+    box_news_fini(box);
     waiter_fini(&box->waiter);
     free(box);
 }
@@ -39,7 +40,7 @@ static struct cubby_box *new_box(void)
         return NULL;
     box->refs = 1;
     box->state = CUBBY_CONFIGURED;
-    box->listen_fd = -1;
+    box->listen_fd = box->public_fd = box->news_fd = box->boot_fd = -1;
     box->setup.rootfs_fd = box->setup.disk_fd = -1;
     box->vmm = (struct vmm_process){.child.pidfd = -1, .events_fd = -1, .alive_fd = -1};
     box->probe.out_fd = box->probe.child.pidfd = -1;
@@ -61,7 +62,7 @@ int cubby_box_create(struct cubby_box **out, const struct cubby_box_options *opt
     struct cubby_box *box = new_box();
     if (!box)
         return fail(error, CUBBY_ERESOURCE, "no memory for a box");
-    if (waiter_init(&box->waiter, &e) < 0)
+    if (waiter_init(&box->waiter, &e) < 0 || box_news_init(box, &e) < 0)
         ret = fail_err(error, CUBBY_ERESOURCE, &e);
     else if (folder_create(&box->folder, &e) < 0)
         ret = fail_err(error, CUBBY_ECONFIG, &e);
@@ -156,7 +157,7 @@ int cubby_box_wait_ended(struct cubby_box *box, int timeout_ms, struct cubby_err
 
 int cubby_box_fd(struct cubby_box *box)
 {
-    return box ? box->waiter.epoll_fd : CUBBY_EARGUMENT;
+    return box ? box->public_fd : CUBBY_EARGUMENT;
 }
 
 int cubby_box_state(struct cubby_box *box)
@@ -166,6 +167,7 @@ int cubby_box_state(struct cubby_box *box)
     waiter_lock(&box->waiter);
     box_process(box);
     int state = (int)box->state;
+    box_news_told(box);
     waiter_unlock(&box->waiter);
     return state;
 }
@@ -192,7 +194,7 @@ int cubby_box_stop(struct cubby_box *box, int grace_ms, struct cubby_error *erro
         unsigned life = box->life;
         bool asked = grace_ms > 0 && control_shutdown(&box->control, (uint32_t)grace_ms) == 0;
         box->stop_asked = true;
-        box->state = CUBBY_STOPPING;
+        box_enter(box, CUBBY_STOPPING);
         waiter_announce(&box->waiter);
         if (!asked || !wait_ended(box, life, waiter_deadline(grace_ms)))
             child_signal(&box->vmm.child, SIGTERM);
@@ -211,7 +213,7 @@ void cubby_box_destroy(struct cubby_box *box)
     box_kill(box);
     if (!box_ended(box)) {
         fail(&box->failure, CUBBY_ESTOPPED, "the box was destroyed");
-        box->state = CUBBY_STOPPED;
+        box_enter(box, CUBBY_STOPPED);
         waiter_finish(&box->waiter);
     }
     folder_remove(&box->folder);

@@ -30,8 +30,11 @@ struct box_setup {
 };
 
 struct cubby_box {
-    struct waiter waiter;
-    unsigned refs; /* the caller's handle, and each execution */
+    struct waiter waiter; /* executions and copies watch its descriptor */
+    int public_fd;        /* epoll: what cubby_box_fd() gives; see box_news.c for these three */
+    int news_fd;          /* eventfd: the state has changed since cubby_box_state() told it */
+    int boot_fd;          /* eventfd, for executions that wait for this boot; -1: there are none */
+    unsigned refs;        /* the caller's handle, and each execution */
     struct box_setup setup;
     struct box_folder folder;
 
@@ -70,6 +73,14 @@ void box_process(struct cubby_box *box);
 void box_kill(struct cubby_box *box);
 bool box_ended(const struct cubby_box *box);
 
+/* box_news.c: descriptors by which others learn of the box; made once the waiter is. */
+int box_news_init(struct cubby_box *box, struct err *e);
+void box_news_fini(struct cubby_box *box);
+/* Changes the state, which is news for all. With the lock held. */
+void box_enter(struct cubby_box *box, enum cubby_state state);
+/* The caller has been told the state. With the lock held. */
+void box_news_told(struct cubby_box *box);
+
 /* For executions; these take the lock. */
 struct cubby_box *box_ref(struct cubby_box *box);
 void box_unref(struct cubby_box *box);
@@ -77,6 +88,9 @@ void box_unref(struct cubby_box *box);
 unsigned box_life(struct cubby_box *box);
 /* CUBBY_OK when that life runs, CUBBY_EAGAIN while it boots, else why it does not, with *why filled. */
 int box_check(struct cubby_box *box, unsigned life, struct cubby_error *why);
+/* 0 with a descriptor for the caller to close in *fd, which is readable, and stays so, once the boot of that
+ * life is over; -1 in it when it is already. Or a negative errno. */
+int box_watch_boot(struct cubby_box *box, unsigned life, int *fd);
 /* Stamps the timeline, once for each mark. */
 void box_stamp(struct cubby_box *box, enum timeline_mark mark);
 /* True when the VM of that life has ended, with the reason in *why. */

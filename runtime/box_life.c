@@ -51,7 +51,7 @@ static void unwatch(struct cubby_box *box, int *fd)
 
 static void finish(struct cubby_box *box, enum cubby_state state)
 {
-    box->state = state;
+    box_enter(box, state);
     unwatch(box, &box->listen_fd);
     waiter_remove(&box->waiter, box->control.fd);
     control_fini(&box->control);
@@ -206,7 +206,7 @@ static void note_ready(struct cubby_box *box)
     if (box->state != CUBBY_STARTING || !box->control.ready || box->vm_gone)
         return;
     timeline_stamp(&box->timeline, MARK_READY);
-    box->state = CUBBY_RUNNING;
+    box_enter(box, CUBBY_RUNNING);
     unwatch(box, &box->listen_fd);
     waiter_remove(&box->waiter, box->probe.out_fd);
     kvm_probe_fini(&box->probe);
@@ -344,7 +344,7 @@ static void begin_life(struct cubby_box *box)
     box->earlier = box->failure;
     box->failure = (struct cubby_error){0};
     box->life++;
-    box->state = CUBBY_STARTING;
+    box_enter(box, CUBBY_STARTING);
     waiter_resume(&box->waiter);
 }
 

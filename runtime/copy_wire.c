@@ -78,7 +78,7 @@ static int await(struct copy_conn *c, short events)
 {
     struct pollfd p[] = {{.fd = c->fd, .events = events},
                          {.fd = c->cancel_fd, .events = POLLIN},
-                         {.fd = cubby_box_fd(c->box), .events = POLLIN}};
+                         {.fd = c->box->waiter.epoll_fd, .events = POLLIN}};
     for (;;) {
         uint64_t now = now_ns();
         if (now >= c->deadline_ns)
@@ -104,7 +104,7 @@ static int lost(struct copy_conn *c, const char *why)
         int ret = box_check(c->box, c->life, &c->failure);
         if (ret != 0 && ret != CUBBY_EAGAIN)
             return ret;
-        struct pollfd p = {.fd = cubby_box_fd(c->box), .events = POLLIN};
+        struct pollfd p = {.fd = c->box->waiter.epoll_fd, .events = POLLIN};
         poll(&p, 1, (int)((until - now) / NSEC_PER_MSEC) + 1);
     }
     return fail(&c->failure, CUBBY_EGUEST_LOST, "%s", why);

@@ -2,8 +2,8 @@
 /*
  * Theory of operation: the calls of cubby.h on executions. Each takes the execution's lock, lets
  * exec_process() take note of what happened, and reads or changes the state; what that put in the queue is
- * sent at once. The execution watches its box's descriptor beside its own socket, so the death of the VM
- * wakes whoever waits for the command.
+ * sent at once. The execution watches its box beside its own socket, so the death of the VM wakes whoever
+ * waits for the command. Until the box runs it moves the boot on, and learns of its end also when others did.
  */
 #include "runtime/exec.h"
 
@@ -19,6 +19,7 @@
 static void free_exec(struct cubby_exec *x)
 {
     fd_closep(&x->fd);
+    fd_closep(&x->boot_fd);
     free(x->request);
     frame_reader_fini(&x->in);
     ring_fini(&x->out);
@@ -47,11 +48,17 @@ int exec_new(struct cubby_exec **out, enum exec_kind kind, struct cubby_box *box
     }
     x->kind = kind;
     x->life = life;
-    x->fd = -1;
+    x->fd = x->boot_fd = -1;
     x->deadline_ns = WAITER_NEVER;
     frame_reader_init(&x->in, FRAME_FROM_GUEST);
     *out = x;
     return 0;
+}
+
+static int watch_boot(struct cubby_exec *x, struct cubby_box *box)
+{
+    int ret = box_watch_boot(box, x->life, &x->boot_fd);
+    return ret < 0 || x->boot_fd < 0 ? ret : waiter_add(&x->waiter, x->boot_fd, EPOLLIN, EXEC_TAG_BOX);
 }
 
 int exec_launch(struct cubby_exec *x, struct cubby_box *box, struct cubby_error *error)
@@ -59,7 +66,7 @@ int exec_launch(struct cubby_exec *x, struct cubby_box *box, struct cubby_error 
     struct err e;
     if (waiter_init(&x->waiter, &e) < 0)
         return fail_err(error, CUBBY_ERESOURCE, &e);
-    if (waiter_add(&x->waiter, cubby_box_fd(box), EPOLLIN, EXEC_TAG_BOX) < 0)
+    if (waiter_add(&x->waiter, box->waiter.epoll_fd, EPOLLIN, EXEC_TAG_BOX) < 0 || watch_boot(x, box) < 0)
         return fail(error, CUBBY_ERESOURCE, "cannot watch the box");
     x->box_watched = true;
     x->box = box_ref(box);

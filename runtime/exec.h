@@ -56,6 +56,7 @@ struct cubby_exec {
     enum exec_phase phase;
     int fd; /* of the connection; -1 */
     bool box_watched;
+    int boot_fd;          /* while it waits for a box that boots: box_watch_boot(); -1 */
     uint64_t deadline_ns; /* of the phase; WAITER_NEVER */
 
     uint8_t *request; /* CONNECT, HELLO and the request, sent first; NULL when it is */

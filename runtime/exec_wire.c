@@ -63,7 +63,7 @@ void exec_finish(struct cubby_exec *x)
     x->deadline_ns = WAITER_NEVER;
     disconnect(x);
     if (x->box_watched)
-        waiter_remove(&x->waiter, cubby_box_fd(x->box));
+        waiter_remove(&x->waiter, x->box->waiter.epoll_fd);
     x->box_watched = false;
     waiter_set_timer(&x->waiter, WAITER_NEVER);
     waiter_finish(&x->waiter);
@@ -256,19 +256,25 @@ static void connect_to_agent(struct cubby_exec *x)
         finish_with(x, CUBBY_ERESOURCE, "cannot watch a connection");
 }
 
+static void on_boot(struct cubby_exec *x)
+{
+    struct cubby_error why;
+    int ret = box_check(x->box, x->life, &why);
+    if (ret == CUBBY_EAGAIN)
+        return;
+    waiter_remove(&x->waiter, x->boot_fd); /* others have copies of it: closing is not enough */
+    fd_closep(&x->boot_fd);
+    if (ret == 0) {
+        connect_to_agent(x);
+    } else {
+        x->failure = why;
+        exec_finish(x);
+    }
+}
+
 static void on_box(struct cubby_exec *x)
 {
     struct cubby_error why;
-    if (x->phase == EXEC_WAITS_BOX) {
-        int ret = box_check(x->box, x->life, &why);
-        if (ret == 0) {
-            connect_to_agent(x);
-        } else if (ret != CUBBY_EAGAIN) {
-            x->failure = why;
-            exec_finish(x);
-        }
-        return;
-    }
     if (!box_is_over(x->box, x->life, &why))
         return;
     if (x->fd >= 0 && receive(x))
@@ -328,7 +334,9 @@ void exec_process(struct cubby_exec *x)
     if (x->phase == EXEC_OVER)
         return;
     uint32_t ready = waiter_ready(&x->waiter);
-    if (x->phase == EXEC_WAITS_BOX || ready & EXEC_TAG_BOX)
+    if (x->phase == EXEC_WAITS_BOX)
+        on_boot(x);
+    else if (ready & EXEC_TAG_BOX)
         on_box(x);
     if (ready & EXEC_TAG_SOCKET && x->fd >= 0)
         receive(x);

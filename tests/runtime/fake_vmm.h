@@ -390,7 +390,8 @@ static inline void fake_answer(struct fake *f, const char *how)
         for (item.exec_id = 1;; item.exec_id++)
             fake_send(f, frame, msg_item_encode(&item, frame, sizeof(frame)));
     } else if (strcmp(how, "mute") == 0) {
-        fake_read(f);
+        for (;;)
+            fake_read(f);
     }
 }
 
@@ -492,6 +493,19 @@ static inline void fake_write_timeline(char **argv)
     }
 }
 
+/* Holds the boot up until somebody writes into the FIFO $FAKE_GATE. False when the box is ended before. */
+static inline bool fake_gate(int signals)
+{
+    const char *gate = getenv("FAKE_GATE");
+    if (!gate)
+        return true;
+    CLEANUP(fd_closep) int fd = open(gate, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
+    struct pollfd pfd[] = {
+        {.fd = fd, .events = POLLIN}, {.fd = signals, .events = POLLIN}, {.fd = 4, .events = POLLIN}};
+    poll(pfd, 3, -1);
+    return pfd[0].revents;
+}
+
 /* Until SIGTERM or the end of the owner. */
 static inline int fake_serve(int listener, int signals, char **argv)
 {
@@ -575,7 +589,7 @@ static inline int fake_vmm_main(char **argv)
         kill(getpid(), SIGKILL);
     if (strcmp(mode, "mute") == 0)
         return 3;
-    if (strcmp(mode, "silent") != 0)
+    if (strcmp(mode, "silent") != 0 && fake_gate(signals))
         fake_ready(vsock, mode);
     fake_event("{\"event\":\"mark\",\"name\":\"agent-ready\",\"t_ns\":7}");
     return fake_serve(listener, signals, argv);

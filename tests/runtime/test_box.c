@@ -212,6 +212,7 @@ static void a_vmm_killed_later_makes_the_box_fail(void **state)
     struct cubby_error e;
     struct cubby_box *box = start("ok", 0);
     assert_int_equal(cubby_box_wait_ready(box, 10000, &e), 0);
+    assert_int_equal(cubby_box_state(box), CUBBY_RUNNING);
     kill(cubby_box_pid(box), SIGKILL);
     struct pollfd pfd = {.fd = cubby_box_fd(box), .events = POLLIN};
     assert_int_equal(poll(&pfd, 1, 10000), 1);
