@@ -122,8 +122,10 @@ static void remove_planned(int dir, const char *link)
 static void remove_below(int base, const char *id)
 {
     int dir = openat(base, id, O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
-    if (dir < 0)
+    if (dir < 0) {
+        unlinkat(base, id, AT_REMOVEDIR); /* for want of descriptors: it may still be empty */
         return;
+    }
     remove_planned(dir, "image");
     remove_planned(dir, "disk");
     DIR *entries = fdopendir(dir);

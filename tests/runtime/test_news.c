@@ -15,6 +15,7 @@
 
 #include <stdatomic.h>
 #include <sys/epoll.h>
+#include <sys/resource.h>
 #include <time.h>
 
 #define PATIENCE_MS 10000
@@ -316,6 +317,52 @@ static void news_that_nobody_asks_for_keep_no_copy_busy(void **state)
     assert_true(cpu_ms() - before < o.stall_ms / 4);
 }
 
+/* ---- without descriptors
+ * -------------------------------------------------------------------------------------*/
+
+/* `open_one` with room for ever more descriptors until it succeeds; how often it was refused. */
+static int refusals(int (*open_one)(void))
+{
+    struct rlimit old;
+    int ret = -1, n = 0;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    for (rlim_t room = 3; ret < 0 && room < (rlim_t)descriptors + 100; room++) {
+        const struct rlimit few = {room, old.rlim_max};
+        setrlimit(RLIMIT_NOFILE, &few);
+        ret = open_one();
+        setrlimit(RLIMIT_NOFILE, &old);
+        n += ret < 0;
+    }
+    assert_int_equal(ret, 0);
+    return n;
+}
+
+static int open_box(void)
+{
+    struct cubby_box *another;
+    int ret = cubby_box_create(&another, NULL, NULL);
+    cubby_box_destroy(another);
+    return ret;
+}
+
+static int open_execution(void)
+{
+    struct cubby_exec *x;
+    const char *argv[] = {"exit", "0", NULL};
+    struct cubby_exec_options o = {.size = sizeof(o), .argv = argv};
+    int ret = cubby_exec_start(&x, box, &o, NULL);
+    cubby_exec_free(x);
+    return ret;
+}
+
+/* tear_down() sees that what was made before a refusal is gone. */
+static void boxes_and_executions_that_get_no_descriptors_leave_none(void **state)
+{
+    (void)state;
+    assert_true(refusals(open_box) >= 8);
+    assert_true(refusals(open_execution) >= 6);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
 
 int main(int argc, char **argv)
@@ -336,6 +383,7 @@ int main(int argc, char **argv)
         TEST(threads_that_wait_for_the_boot_return),
         TEST(news_wait_at_the_descriptor_until_the_state_is_told),
         TEST(news_that_nobody_asks_for_keep_no_copy_busy),
+        TEST(boxes_and_executions_that_get_no_descriptors_leave_none),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
