@@ -572,7 +572,8 @@ CUBBY_API int cubby_exec_start(struct cubby_exec **out, struct cubby_box *box,
  * A descriptor for poll(2) and epoll(7), readable when something may have happened; then call
  * cubby_exec_poll() with a timeout of 0, which takes note of it. Belongs to the execution, and tells of the
  * box as well, whoever took note of that. Stays readable once the execution has ended. It is for one event
- * loop: what another thread's call on the same execution took note of does not make it readable.
+ * loop: what another thread's call on the same execution took note of does not make it readable. One epoll
+ * set takes those of at most 100 executions of a box, for the kernel bounds how widely sets are nested.
  */
 CUBBY_API int cubby_exec_fd(const struct cubby_exec *x);
 

@@ -74,8 +74,8 @@ class BoxCore:
     def exec(self, what: ExecRequest) -> NativeExec:
         """Starts a command in a box that is ready; returns at once. Raises BoxliteError.
 
-        Nobody starts one earlier, though libcubby would take it: who waits for a box that boots waits for the box's own
-        descriptor by its Watch, so that each of them learns what one of them has been told."""
+        Nobody starts one earlier, though libcubby would take it: who waits for the boot first learns that the box was
+        removed meanwhile as start() does, from its Watch."""
         self._check_there()
         native = self.native.exec(what)
         with self._lock:
